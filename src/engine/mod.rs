@@ -1,0 +1,1 @@
+//! Collections: upsert, delete, query. Keeps index and store in step.

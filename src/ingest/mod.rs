@@ -1,0 +1,1 @@
+//! Source, decode, engine: bounded, resumable, with progress.

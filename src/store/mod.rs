@@ -1,0 +1,1 @@
+//! Bytes, keys, atomic batches. The only folder that names sled.

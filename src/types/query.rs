@@ -1,0 +1,68 @@
+//! What is asked of a collection, and the hits that answer it.
+
+use super::{Filter, ItemId, Payload};
+use serde::Serialize;
+
+/// A question: weighted terms, and which of the items may answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// What to look for (at least one positive term).
+    pub terms: Vec<Term>,
+    /// How many hits at most; at least 1.
+    pub limit: usize,
+    /// How many of the best to leave out first: paging.
+    pub offset: usize,
+    /// Only items that pass.
+    pub filter: Option<Filter>,
+    /// Only hits with at least this cosine.
+    pub min_score: Option<f32>,
+    /// Breadth of the graph search; more finds more and takes longer. None leaves it to the index.
+    pub ef: Option<usize>,
+    /// Scan everything instead of searching the graph.
+    pub exact: bool,
+}
+
+impl Query {
+    /// A query of `terms` with the usual settings: ten hits, no conditions.
+    pub fn new(terms: Vec<Term>) -> Self {
+        Query { terms, limit: 10, offset: 0, filter: None, min_score: None, ef: None, exact: false }
+    }
+}
+
+/// One thing to look for, or, with a negative weight, to stay away from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// What it is.
+    pub kind: TermKind,
+    /// How much it counts; negative pushes away.
+    pub weight: f32,
+}
+
+/// What a term holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TermKind {
+    /// Words.
+    Text(String),
+    /// An encoded picture (JPEG, PNG, ...).
+    Image(Vec<u8>),
+    /// An item of the collection, by its stored vector.
+    Item(ItemId),
+}
+
+/// An item that answers a query.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hit {
+    /// The item.
+    pub id: ItemId,
+    /// Its URI.
+    pub key: String,
+    /// Cosine between query and item, in -1..=1.
+    pub score: f32,
+    /// Probability that picture and words match, where a matcher reranked.
+    #[serde(rename = "match")]
+    pub matched: Option<f32>,
+    /// The item's captions.
+    pub captions: Vec<String>,
+    /// The item's payload.
+    pub payload: Payload,
+}
