@@ -96,6 +96,9 @@ pub struct Item {
     /// What is said of it, in the order given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub captions: Vec<String>,
+    /// What the camera wrote into the file: `make`, `model`, `lens`, `gps`, ...
+    #[serde(default, skip_serializing_if = "Payload::is_empty")]
+    pub exif: Payload,
     /// What else was brought with it.
     #[serde(default, skip_serializing_if = "Payload::is_empty")]
     pub payload: Payload,

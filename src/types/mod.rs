@@ -3,11 +3,13 @@
 //! 1. `item`   what is kept of one image.
 //! 2. `query`  what is asked, and the hits that answer it.
 //! 3. `filter` a typed condition on items, and its little language.
+//! 4. `uri`    paths of this machine as the URIs that are keys, and back.
 
 pub mod filter;
 pub mod item;
 pub mod query;
+pub mod uri;
 
 pub use filter::Filter;
 pub use item::{ContentHash, Item, ItemId, Modality, Payload};
-pub use query::{Hit, Query, Term, TermKind};
+pub use query::{Hit, Query, Side, Term, TermKind};

@@ -12,6 +12,8 @@ pub struct Query {
     pub limit: usize,
     /// How many of the best to leave out first: paging.
     pub offset: usize,
+    /// Which of an item's sides is searched.
+    pub side: Side,
     /// Only items that pass.
     pub filter: Option<Filter>,
     /// Only hits with at least this cosine.
@@ -25,8 +27,20 @@ pub struct Query {
 impl Query {
     /// A query of `terms` with the usual settings: ten hits, no conditions.
     pub fn new(terms: Vec<Term>) -> Self {
-        Query { terms, limit: 10, offset: 0, filter: None, min_score: None, ef: None, exact: false }
+        Query { terms, limit: 10, offset: 0, side: Side::Image, filter: None, min_score: None, ef: None, exact: false }
     }
+}
+
+/// Which of an item's sides a query is held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// The picture itself.
+    #[default]
+    Image,
+    /// What is said of it; the score is the best caption's cosine.
+    Caption,
+    /// Both, fused by reciprocal rank; the score is the picture's cosine.
+    Both,
 }
 
 /// One thing to look for, or, with a negative weight, to stay away from.

@@ -1,0 +1,108 @@
+//! What the values hold. Records are JSON, which payloads are anyway and which a person can read; vectors are bytes.
+
+use crate::error::{Error, Result};
+use crate::types::{ContentHash, Item, ItemId, Modality};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A collection: its number, and the spaces that answer queries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollectionRecord {
+    /// Its number, in the keys of what it owns.
+    pub id: u32,
+    /// What users call it.
+    pub name: String,
+    /// Its active spaces.
+    pub spaces: Vec<SpaceRecord>,
+}
+
+/// The vectors that one encoder made from one modality.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpaceRecord {
+    /// Its number, in the keys of its vectors.
+    pub id: u32,
+    /// What the vectors were made from.
+    pub modality: Modality,
+    /// The model as the user named it.
+    pub model: String,
+    /// What tells the model's files from any other's.
+    pub fingerprint: String,
+    /// Length of its vectors.
+    pub dim: usize,
+}
+
+/// Where an item came from, and what it was when it was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The URI of the source that listed it.
+    pub source: String,
+    /// What changes when the file does: ETag, or time and size.
+    pub stamp: String,
+    /// BLAKE3 of its bytes.
+    pub hash: ContentHash,
+    /// The item it became.
+    pub item: ItemId,
+}
+
+/// A vector and whose it is: u64 item, then the components, f32, all little-endian.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorRecord {
+    /// The item that it stands for.
+    pub item: ItemId,
+    /// Its components.
+    pub vector: Vec<f32>,
+}
+
+impl VectorRecord {
+    pub(super) fn bytes(item: ItemId, vector: &[f32]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(8 + 4 * vector.len());
+        bytes.extend(item.0.to_le_bytes());
+        bytes.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
+        bytes
+    }
+}
+
+pub(super) fn vector(bytes: &[u8]) -> Result<VectorRecord> {
+    let (item, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| unreadable("vector"))?;
+    let (parts, []) = rest.as_chunks::<4>() else { return Err(unreadable("vector")) };
+    let vector = parts.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    Ok(VectorRecord { item: ItemId(u64::from_le_bytes(*item)), vector })
+}
+
+pub(super) fn collection(bytes: &[u8]) -> Result<CollectionRecord> {
+    from_json("collection", bytes)
+}
+
+pub(super) fn item(bytes: &[u8]) -> Result<Item> {
+    from_json("item", bytes)
+}
+
+pub(super) fn manifest(bytes: &[u8]) -> Result<Manifest> {
+    from_json("manifest", bytes)
+}
+
+pub(super) fn counter(bytes: &[u8]) -> Result<u64> {
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| unreadable("item counter"))
+}
+
+pub(super) fn item_in_key(key: &[u8], skip: usize) -> Result<ItemId> {
+    let id = key.get(skip..).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+    id.map(ItemId).ok_or_else(|| unreadable("hash key"))
+}
+
+pub(super) fn slot_in_key(key: &[u8], skip: usize) -> Result<u32> {
+    let slot = key.get(skip..).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+    slot.ok_or_else(|| unreadable("vector key"))
+}
+
+pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::Storage { reason: format!("a record can't be written: {e}") })
+}
+
+pub(super) fn unreadable(what: &str) -> Error {
+    Error::Corrupt { reason: format!("a {what} record can't be read") }
+}
+
+fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| Error::Corrupt { reason: format!("a {what} record can't be read: {e}") })
+}
