@@ -1,6 +1,59 @@
 //! Eyeshot finds images by what they show.
+//!
+//! One binary reads folders of images, embeds pictures and captions with CLIP, keeps the vectors in a crash-safe index, and
+//! answers queries made of words and pictures. This page is the map.
+//!
+//! # Layers
+//!
+//! Arrows point down only (`tests/architecture.rs` holds us to it):
+//!
+//! ```text
+//! main            parse, wire, exit code
+//! cli             one file a verb
+//! eval · ingest   measures · source -> decode -> engine
+//! engine          collections: upsert, remove, query; keeps index and store in step
+//! models · index · store      networks · vectors in memory · bytes that last
+//! types · config · error      words that all layers share
+//! ```
+//!
+//! `models`, `index` and `store` never import one another. Only the engine encodes, so that the vectors of pictures and of
+//! queries cannot drift apart.
+//!
+//! # The journey of an image
+//!
+//! 1. `ingest::folder` lists it, and `ingest::sidecar` finds its captions;
+//! 2. `ingest::pipeline` skips it where the manifest has the same stamp, else fetches and hashes it: bytes known before
+//!    reuse their vectors;
+//! 3. [`engine::decode`] turns bytes into upright RGB within limits, or says why not;
+//! 4. `models::preprocess` resizes and crops as the checkpoint asks;
+//! 5. `engine::upsert` gathers a batch, encodes pictures and captions with [`models::Clip`], and
+//! 6. writes records, vectors and manifest to the [`store`] in one atomic, flushed batch;
+//! 7. only then the [`index`] holds the vectors, and queries see the item.
+//!
+//! # The journey of a query
+//!
+//! 1. `cli::terms` (or a server) makes weighted [`types::Term`]s of what the user wrote, and
+//!    [`types::Filter::parse`] a condition;
+//! 2. `engine::query` encodes the terms and adds them up to one unit vector;
+//! 3. the filter becomes the allowed set of slots;
+//! 4. [`index`] searches the spaces within it, by graph or by scan, and `engine::query` fuses them;
+//! 5. the [`store`] dresses the hits with keys, captions and payload.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | collection | a named set of items with one active encoder |
+//! | item | one image: id, key (its URI), content hash, size, format, EXIF, captions, payload |
+//! | space | the vectors that one encoder made from one modality, image or caption |
+//! | slot | a vector's number in its space |
+//! | hit | an item that answers a query, with its score (cosine) |
+//! | source | a place images come from: a folder, for now |
+//! | manifest | for each key: where it came from, its stamp, its hash; makes ingestion resumable |
+//! | demo models, emoji scenes | small models that ship with Eyeshot, and the world they know |
 
 pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod eval;

@@ -1,2 +1,5 @@
-//! a
-fn main() {}
+//! The `eyeshot` program: see [`eyeshot::cli`].
+
+fn main() -> std::process::ExitCode {
+    eyeshot::cli::run()
+}

@@ -1,1 +1,153 @@
-//! Collections: upsert, delete, query. Keeps index and store in step.
+//! Collections: upsert, delete, query. How model, index and store combine, and the only place where anything is encoded,
+//! so that the vectors of pictures and of queries cannot drift apart.
+//!
+//! 1. `decode`     an encoded picture becomes pixels, within limits.
+//! 2. `encoders`   models are loaded once each, when first needed.
+//! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
+//! 4. `collection` opens a collection: its record, its spaces filled from the store.
+//! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
+//! 6. `query`      terms to a vector, conditions to an allowed set, spaces searched and fused, hits dressed.
+//! 7. this file opens the data directory, and creates, lists and drops collections.
+//!
+//! Not here: protocol messages, status codes, sled, tensor shapes.
+
+mod collection;
+pub mod decode;
+mod encoders;
+mod query;
+mod space;
+mod upsert;
+
+pub use crate::models::{ModelOptions, Pixels, Progress};
+pub use crate::store::Manifest;
+pub use collection::{Collection, Info, SpaceInfo};
+pub use encoders::{Encoder, load as load_encoder};
+pub use upsert::NewItem;
+
+use crate::error::{Error, Result};
+use crate::store::{Batch, CollectionRecord, SpaceRecord, Store};
+use crate::types::Modality;
+use encoders::Encoders;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// The model that a new collection gets where the user names none.
+pub const DEFAULT_MODEL: &str = "demo";
+
+/// How an engine is opened.
+pub struct EngineOptions {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Device, number type, and where models come from.
+    pub models: ModelOptions,
+    /// What shows a download's progress.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// A data directory and its collections.
+pub struct Engine {
+    store: Arc<Store>,
+    encoders: Arc<Encoders>,
+    open: Mutex<HashMap<String, Arc<Collection>>>,
+}
+
+impl Engine {
+    /// Opens the data directory, making it where there is none.
+    pub fn open(options: EngineOptions) -> Result<Self> {
+        let store = Arc::new(Store::open(&options.data)?);
+        let encoders = Arc::new(Encoders::new(options.models, options.progress));
+        Ok(Engine { store, encoders, open: Mutex::default() })
+    }
+
+    /// The data directory.
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// What each collection holds, by name. Loads no model.
+    pub fn collections(&self) -> Result<Vec<Info>> {
+        let names: Vec<String> = self.store.collections()?.into_iter().map(|c| c.name).collect();
+        names.iter().map(|name| self.collection(name)?.info()).collect()
+    }
+
+    /// The collection of that name, which must be there.
+    pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
+        let mut open = self.opened();
+        if let Some(collection) = open.get(name) {
+            return Ok(collection.clone());
+        }
+        let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
+        let collection = Arc::new(Collection::open(self.store.clone(), self.encoders.clone(), record)?);
+        open.insert(name.to_owned(), collection.clone());
+        Ok(collection)
+    }
+
+    /// The collection of that name, made with `model` where there is none.
+    ///
+    /// Where there is one, `model` must be the one that made its vectors, by name or by its files' content.
+    pub fn collection_or_new(&self, name: &str, model: Option<&str>) -> Result<Arc<Collection>> {
+        check_name(name)?;
+        if self.store.collection(name)?.is_none() {
+            let encoder = self.encoders.get(model.unwrap_or(DEFAULT_MODEL))?;
+            self.create(name, &encoder)?;
+        }
+        let collection = self.collection(name)?;
+        if let Some(model) = model {
+            collection.check_model(model)?;
+        }
+        Ok(collection)
+    }
+
+    /// Removes a collection and all it holds; files that were indexed stay.
+    pub fn drop_collection(&self, name: &str) -> Result<()> {
+        let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
+        self.opened().remove(name);
+        self.store.drop_collection(&record)
+    }
+
+    /// The encoder of that name, for embedding outside any collection.
+    pub fn encoder(&self, model: &str) -> Result<Arc<Encoder>> {
+        self.encoders.get(model)
+    }
+
+    fn create(&self, name: &str, encoder: &Encoder) -> Result<()> {
+        let space = |modality| -> Result<SpaceRecord> {
+            Ok(SpaceRecord {
+                id: self.store.next_number()?,
+                modality,
+                model: encoder.name().to_owned(),
+                fingerprint: encoder.fingerprint().to_owned(),
+                dim: encoder.dim(),
+            })
+        };
+        let spaces = vec![space(Modality::Image)?, space(Modality::Caption)?];
+        let record = CollectionRecord { id: self.store.next_number()?, name: name.to_owned(), spaces };
+        let mut batch = Batch::default();
+        batch.put_collection(&record)?;
+        self.store.commit(batch)
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let names: Vec<String> = self.store.collections().unwrap_or_default().into_iter().map(|c| c.name).collect();
+        let fix = match names.is_empty() {
+            true => "there is none yet: make one with `eyeshot index FOLDER`".to_owned(),
+            false => format!("there are: {}", names.join(", ")),
+        };
+        Error::NotFound { kind: "collection", name: name.to_owned(), fix }
+    }
+
+    fn opened(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Collection>>> {
+        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Collection names go into keys, paths and URLs, so they are kept plain.
+fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 128 || !name.chars().all(plain) || name.starts_with('.') {
+        let what = format!("collection name {name:?}");
+        return Err(Error::invalid(what, "use 1 to 128 letters, digits, '-', '_' or '.', not beginning with '.'"));
+    }
+    Ok(())
+}

@@ -1,13 +1,14 @@
 //! The words that every layer shares: items, payloads, queries, hits. Plain data; no I/O, no arithmetic.
 //!
 //! 1. `item`   what is kept of one image.
-//! 2. `query`  what is asked, and the hits that answer it.
+//! 2. `query`  what is asked, and the hits that answer it; `terms` reads how users write it.
 //! 3. `filter` a typed condition on items, and its little language.
 //! 4. `uri`    paths of this machine as the URIs that are keys, and back.
 
 pub mod filter;
 pub mod item;
 pub mod query;
+pub mod terms;
 pub mod uri;
 
 pub use filter::Filter;

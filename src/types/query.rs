@@ -63,6 +63,16 @@ pub enum TermKind {
     Item(ItemId),
 }
 
+impl TermKind {
+    /// The words, of a term that is made of words.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            TermKind::Text(text) => Some(text),
+            TermKind::Image(_) | TermKind::Item(_) => None,
+        }
+    }
+}
+
 /// An item that answers a query.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Hit {

@@ -130,6 +130,11 @@ impl Test {
         }
     }
 
+    /// Whether its field is one that not every item has, so that a wrong name can be told only by looking.
+    pub fn is_open(&self) -> bool {
+        matches!(self.field, Field::Exif(_) | Field::Payload(_))
+    }
+
     /// Notes in `met` whether `item` has the field, and comparably.
     pub fn meet(&self, item: &Item, met: &mut Met) {
         for value in self.field.values(item) {
@@ -154,6 +159,21 @@ impl Field {
                 Some(name) => Field::Exif(name.to_owned()),
                 None => Field::Payload(other.strip_prefix("payload.").unwrap_or(other).to_owned()),
             },
+        }
+    }
+
+    /// The name that users write.
+    pub fn name(&self) -> String {
+        match self {
+            Field::Width => "width".to_owned(),
+            Field::Height => "height".to_owned(),
+            Field::Size => "size".to_owned(),
+            Field::Format => "format".to_owned(),
+            Field::Taken => "taken".to_owned(),
+            Field::Path => "path".to_owned(),
+            Field::Caption => "caption".to_owned(),
+            Field::Exif(name) => format!("exif.{name}"),
+            Field::Payload(name) => name.clone(),
         }
     }
 

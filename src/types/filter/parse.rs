@@ -132,7 +132,7 @@ impl Reader {
 fn typed(field: &Field, op: Op, word: &Word) -> Result<Value<'static>> {
     let text = || Value::Text(Cow::Owned(word.text.clone()));
     let wants = |kind: &str, example: &str| {
-        let what = format!("filter: {:?} is no {kind}, which {} is", word.text, name_of(field));
+        let what = format!("filter: {:?} is no {kind}, which {} is", word.text, field.name());
         Err(Error::invalid(what, format!("write {example}")))
     };
     let number = word.text.parse::<f64>().ok().filter(|n| n.is_finite());
@@ -160,19 +160,6 @@ fn typed(field: &Field, op: Op, word: &Word) -> Result<Value<'static>> {
             (_, Some(n)) => Value::Number(n),
             _ => text(),
         }),
-    }
-}
-
-fn name_of(field: &Field) -> &str {
-    match field {
-        Field::Width => "width",
-        Field::Height => "height",
-        Field::Size => "size",
-        Field::Format => "format",
-        Field::Taken => "taken",
-        Field::Path => "path",
-        Field::Caption => "caption",
-        Field::Exif(name) | Field::Payload(name) => name,
     }
 }
 

@@ -1,0 +1,180 @@
+//! One collection: its record, its spaces, and what is known of its items.
+
+use super::encoders::{Encoder, Encoders};
+use super::space::Space;
+use crate::error::{Error, Result};
+use crate::models::Pixels;
+use crate::store::{Batch, CollectionRecord, Manifest, SpaceRecord, Store};
+use crate::types::{ContentHash, Item, ItemId, Modality};
+use image::RgbImage;
+use serde::Serialize;
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// A named set of items with one active encoder.
+pub struct Collection {
+    pub(super) store: Arc<Store>,
+    pub(super) record: CollectionRecord,
+    pub(super) images: Space,
+    pub(super) captions: Space,
+    /// Held while a batch is numbered, written and made visible: one writer at a time.
+    pub(super) writer: Mutex<Counters>,
+    encoders: Arc<Encoders>,
+    encoder: OnceLock<Arc<Encoder>>,
+}
+
+/// The next numbers to give.
+pub(super) struct Counters {
+    pub item: u64,
+    pub image_slot: u32,
+    pub caption_slot: u32,
+}
+
+/// What a collection holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Info {
+    /// Its name.
+    pub name: String,
+    /// How many items.
+    pub items: usize,
+    /// Its active spaces.
+    pub spaces: Vec<SpaceInfo>,
+    /// What its data directory takes on disk, with all other collections in it.
+    pub bytes: u64,
+}
+
+/// What a space holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SpaceInfo {
+    /// The model as it was named.
+    pub model: String,
+    /// What the vectors were made from.
+    pub modality: Modality,
+    /// Their length.
+    pub dim: usize,
+    /// How many.
+    pub vectors: usize,
+}
+
+impl Collection {
+    pub(super) fn open(store: Arc<Store>, encoders: Arc<Encoders>, record: CollectionRecord) -> Result<Self> {
+        let images = Space::open(&store, space_of(&record, Modality::Image)?)?;
+        let captions = Space::open(&store, space_of(&record, Modality::Caption)?)?;
+        let writer = Mutex::new(Counters {
+            item: store.next_item(record.id)?,
+            image_slot: images.next_slot(),
+            caption_slot: captions.next_slot(),
+        });
+        Ok(Collection { store, record, images, captions, writer, encoders, encoder: OnceLock::new() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// The model that made its vectors, as it was named.
+    pub fn model(&self) -> &str {
+        &self.images.record.model
+    }
+
+    /// What it holds. Loads no model.
+    pub fn info(&self) -> Result<Info> {
+        let space = |s: &Space| SpaceInfo {
+            model: s.record.model.clone(),
+            modality: s.record.modality,
+            dim: s.record.dim,
+            vectors: s.len(),
+        };
+        let spaces = vec![space(&self.images), space(&self.captions)];
+        Ok(Info { name: self.name().to_owned(), items: self.images.len(), spaces, bytes: self.store.bytes()? })
+    }
+
+    /// The encoder that made its vectors, loaded when first asked for; its files must still be the same.
+    pub fn encoder(&self) -> Result<&Arc<Encoder>> {
+        if let Some(encoder) = self.encoder.get() {
+            return Ok(encoder);
+        }
+        let encoder = self.encoders.get(self.model())?;
+        if encoder.fingerprint() != self.images.record.fingerprint {
+            let held = format!("{} ({})", self.model(), self.images.record.fingerprint);
+            return Err(self.other_model(held, format!("{} ({}, its files changed)", self.model(), encoder.fingerprint())));
+        }
+        Ok(self.encoder.get_or_init(|| encoder))
+    }
+
+    /// That `model` is the one that made the vectors, by name or by its files' content.
+    pub(super) fn check_model(&self, model: &str) -> Result<()> {
+        if model == self.model() || self.encoders.get(model)?.fingerprint() == self.images.record.fingerprint {
+            return Ok(());
+        }
+        Err(self.other_model(self.model().to_owned(), model.to_owned()))
+    }
+
+    /// A picture as the encoder takes it. Meant to be called from many threads.
+    pub fn prepare(&self, image: &RgbImage) -> Result<Pixels> {
+        self.encoder()?.prepare(image)
+    }
+
+    /// One item.
+    pub fn item(&self, id: ItemId) -> Result<Option<Item>> {
+        self.store.item(self.record.id, id)
+    }
+
+    /// All items, by id.
+    pub fn items(&self) -> impl Iterator<Item = Result<Item>> + use<> {
+        self.store.items(self.record.id)
+    }
+
+    /// Where the item of `key` came from, and what it was when it was read.
+    pub fn manifest(&self, key: &str) -> Result<Option<Manifest>> {
+        self.store.manifest(self.record.id, key)
+    }
+
+    /// An item whose file has these bytes: its vectors and its facts can be reused.
+    pub fn known(&self, hash: &ContentHash) -> Result<Option<Item>> {
+        match self.store.item_of_hash(self.record.id, hash)? {
+            Some(id) => self.item(id),
+            None => Ok(None),
+        }
+    }
+
+    /// The keys that `source` listed.
+    pub fn keys_of(&self, source: &str) -> Result<Vec<String>> {
+        let of_source = |row: Result<(String, Manifest)>| match row {
+            Ok((key, manifest)) => (manifest.source == source).then_some(Ok(key)),
+            Err(error) => Some(Err(error)),
+        };
+        self.store.manifests(self.record.id).filter_map(of_source).collect()
+    }
+
+    /// Removes items by key, all at once; returns how many were there.
+    pub fn remove_keys(&self, keys: &[String]) -> Result<usize> {
+        let _writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut batch = Batch::default();
+        let (mut images, mut captions, mut removed) = (Vec::new(), Vec::new(), 0);
+        for key in keys {
+            let Some(manifest) = self.manifest(key)? else { continue };
+            let Some(item) = self.item(manifest.item)? else { continue };
+            batch.remove_item(self.record.id, &item);
+            images.extend(self.images.slots_of(item.id));
+            captions.extend(self.captions.slots_of(item.id));
+            removed += 1;
+        }
+        images.iter().for_each(|slot| batch.remove_vector(self.images.record.id, *slot));
+        captions.iter().for_each(|slot| batch.remove_vector(self.captions.record.id, *slot));
+        self.store.commit(batch)?;
+        self.images.remove(&images);
+        self.captions.remove(&captions);
+        Ok(removed)
+    }
+
+    fn other_model(&self, held: String, asked: String) -> Error {
+        Error::OtherModel { collection: self.name().to_owned(), held, asked }
+    }
+}
+
+fn space_of(record: &CollectionRecord, modality: Modality) -> Result<SpaceRecord> {
+    let space = record.spaces.iter().find(|s| s.modality == modality).cloned();
+    let reason = || format!("collection {:?} has no {modality} space", record.name);
+    space.ok_or_else(|| Error::Corrupt { reason: reason() })
+}

@@ -1,0 +1,174 @@
+//! Query: terms become one vector, conditions an allowed set, spaces are searched and fused, hits dressed.
+
+use super::collection::Collection;
+use super::decode;
+use super::space::Space;
+use crate::error::{Error, Result};
+use crate::index::SearchOptions;
+use crate::types::filter::{Filter, Met, Test};
+use crate::types::{ContentHash, Hit, ItemId, Query, Side, Term, TermKind};
+use roaring::RoaringBitmap;
+use std::collections::HashMap;
+
+/// The most hits that one query may skip and return: what a result page or an export needs, and bounded.
+pub const MAX_HITS: usize = 100_000;
+
+/// Reciprocal rank fusion's constant (Cormack et al., SIGIR 2009).
+const RRF_K: f32 = 60.0;
+
+impl Collection {
+    /// The hits of `query`, best first.
+    pub fn query(&self, query: &Query) -> Result<Vec<Hit>> {
+        check(query)?;
+        let vector = self.vector(&query.terms)?;
+        let allowed = query.filter.as_ref().map(|filter| self.allowed(filter)).transpose()?;
+        let found = self.search(query, &vector, allowed.as_deref())?;
+        let wanted = |(_, score): &(ItemId, f32)| query.min_score.is_none_or(|least| *score >= least);
+        let page = found.into_iter().filter(wanted).skip(query.offset).take(query.limit);
+        page.filter_map(|(id, score)| self.dress(id, score).transpose()).collect()
+    }
+
+    /// The unit vector of weighted terms: the normalised sum of `weight * unit vector`.
+    pub fn vector(&self, terms: &[Term]) -> Result<Vec<f32>> {
+        let texts: Vec<&str> = terms.iter().filter_map(|t| t.kind.text()).collect();
+        let mut embedded = if texts.is_empty() { vec![] } else { self.encoder()?.embed_texts(&texts)? }.into_iter();
+        let mut sum = vec![0f32; self.images.record.dim];
+        for term in terms {
+            let vector = match &term.kind {
+                TermKind::Text(_) => embedded.next().unwrap_or_default(),
+                TermKind::Image(bytes) => self.vector_of_bytes(bytes)?,
+                TermKind::Item(id) => self.vector_of_item(*id)?,
+            };
+            sum.iter_mut().zip(&vector).for_each(|(s, v)| *s += term.weight * v);
+        }
+        let norm = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+        if norm < 1e-6 {
+            return Err(Error::invalid("the terms cancel each other out", "change a weight, or leave one out"));
+        }
+        sum.iter_mut().for_each(|x| *x /= norm);
+        Ok(sum)
+    }
+
+    /// An encoded picture's vector: the stored one where an item has the same bytes.
+    fn vector_of_bytes(&self, bytes: &[u8]) -> Result<Vec<f32>> {
+        let known = self.known(&ContentHash::of(bytes))?.and_then(|item| self.images.vector_of(item.id));
+        if let Some(vector) = known {
+            return Ok(vector);
+        }
+        let decoded = decode::decode(bytes, &decode::Limits::default())?;
+        let pixels = self.prepare(&decoded.image)?;
+        self.encoder()?.embed_pixels(&[pixels])?.pop().ok_or_else(|| Error::Compute { reason: "no vector came".into() })
+    }
+
+    fn vector_of_item(&self, id: ItemId) -> Result<Vec<f32>> {
+        self.images.vector_of(id).ok_or_else(|| Error::NotFound {
+            kind: "item",
+            name: id.to_string(),
+            fix: "ids are in the `id` field of search results".into(),
+        })
+    }
+
+    fn search(&self, query: &Query, vector: &[f32], allowed: Option<&[ItemId]>) -> Result<Vec<(ItemId, f32)>> {
+        let k = query.offset + query.limit;
+        let within = |space: &Space, k| {
+            let slots: Option<RoaringBitmap> = allowed.map(|items| space.slots_of_all(items));
+            space.search(vector, k, &SearchOptions { ef: query.ef, allowed: slots.as_ref(), exact: query.exact, threshold: None })
+        };
+        match query.side {
+            Side::Image => within(&self.images, k),
+            Side::Caption => within(&self.captions, k),
+            Side::Both => {
+                // Fused ranks are decided among more than are asked for, since an item far down one list may stand high in
+                // the other.
+                let deep = (2 * k).max(100);
+                let mut fused = fuse(&within(&self.images, deep)?, &within(&self.captions, deep)?);
+                fused.truncate(k);
+                fused.into_iter().map(|id| Ok((id, dot(vector, &self.vector_of_item(id)?)))).collect()
+            }
+        }
+    }
+
+    /// The items that pass. A payload field that no item has, or has with another type, is an error rather than no hits.
+    fn allowed(&self, filter: &Filter) -> Result<Vec<ItemId>> {
+        let tests: Vec<&Test> = filter.tests();
+        let mut met = vec![Met::default(); tests.len()];
+        let mut passing = Vec::new();
+        for item in self.items() {
+            let item = item?;
+            tests.iter().zip(&mut met).for_each(|(test, met)| test.meet(&item, met));
+            if filter.passes(&item) {
+                passing.push(item.id);
+            }
+        }
+        if !passing.is_empty() || self.images.len() == 0 {
+            return Ok(passing);
+        }
+        match tests.iter().zip(&met).find(|(test, met)| test.is_open() && !met.comparable) {
+            Some((test, met)) => Err(self.unknown_field(test, met.field)),
+            None => Ok(passing),
+        }
+    }
+
+    fn unknown_field(&self, test: &Test, of_other_type: bool) -> Error {
+        let name = test.field.name();
+        if of_other_type {
+            let fix = "compare it with a value of the type that it has; \"quotes\" make text of a number";
+            return Error::invalid(format!("filter: no item has {name:?} with the type of the value given"), fix);
+        }
+        let mut names: Vec<String> = self.items().take(1000).flatten().flat_map(|i| i.payload.into_iter().map(|p| p.0)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let fix = format!("payload fields are: {there}; built-in ones: width, height, size, format, taken, path, caption");
+        Error::invalid(format!("filter: no item has a field {name:?}"), fix)
+    }
+
+    /// A hit with what the store knows of it; None where the item went away meanwhile.
+    fn dress(&self, id: ItemId, score: f32) -> Result<Option<Hit>> {
+        let hit = |item: crate::types::Item| Hit {
+            id,
+            key: item.key,
+            score,
+            matched: None,
+            captions: item.captions,
+            payload: item.payload,
+        };
+        Ok(self.item(id)?.map(hit))
+    }
+}
+
+fn check(query: &Query) -> Result<()> {
+    let blank = |term: &Term| term.kind.text().is_some_and(|t| t.trim().is_empty());
+    if query.terms.is_empty() || query.terms.iter().any(blank) {
+        return Err(Error::invalid("the query is empty", "give some words, an --image, or both"));
+    }
+    if query.terms.iter().any(|t| !t.weight.is_finite() || t.weight == 0.0) {
+        return Err(Error::invalid("a term's weight is zero or not finite", "use weights such as 2, 0.5 or -1"));
+    }
+    if query.terms.iter().all(|t| t.weight < 0.0) {
+        return Err(Error::invalid("every term pushes away", "add one to look for"));
+    }
+    if query.limit == 0 || query.limit.saturating_add(query.offset) > MAX_HITS {
+        let what = format!("limit {} with offset {}", query.limit, query.offset);
+        return Err(Error::invalid(what, format!("the limit is at least 1, and both together at most {MAX_HITS}")));
+    }
+    if query.min_score.is_some_and(|s| !s.is_finite()) {
+        return Err(Error::invalid("the least score is not a number", "cosines lie between -1 and 1"));
+    }
+    Ok(())
+}
+
+/// Reciprocal rank fusion: the sum of 1 / (60 + rank) over the lists; ties go to the lower id.
+fn fuse(a: &[(ItemId, f32)], b: &[(ItemId, f32)]) -> Vec<ItemId> {
+    let mut sums: HashMap<ItemId, f32> = HashMap::new();
+    for (rank, (id, _)) in a.iter().enumerate().chain(b.iter().enumerate()) {
+        *sums.entry(*id).or_default() += 1.0 / (RRF_K + rank as f32 + 1.0);
+    }
+    let mut fused: Vec<(ItemId, f32)> = sums.into_iter().collect();
+    fused.sort_unstable_by(|x, y| y.1.total_cmp(&x.1).then(x.0.cmp(&y.0)));
+    fused.into_iter().map(|(id, _)| id).collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}

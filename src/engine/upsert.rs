@@ -1,0 +1,184 @@
+//! Upsert: a batch is encoded, written in one atomic batch, and then visible.
+
+use super::collection::{Collection, Counters};
+use crate::error::{Error, Result};
+use crate::models::Pixels;
+use crate::store::{Batch, Manifest};
+use crate::types::{ContentHash, Item, ItemId, Payload};
+use std::collections::HashMap;
+
+/// An image on its way in.
+pub struct NewItem {
+    /// Its URI; an item that has it is replaced and keeps its id.
+    pub key: String,
+    /// BLAKE3 of its bytes.
+    pub hash: ContentHash,
+    /// The file's length in bytes.
+    pub size: u64,
+    /// Pixels across, after EXIF orientation.
+    pub width: u32,
+    /// Pixels down, after EXIF orientation.
+    pub height: u32,
+    /// The file format in lower case.
+    pub format: String,
+    /// When it was taken; see [`Item::taken`].
+    pub taken: Option<i64>,
+    /// What the camera wrote.
+    pub exif: Payload,
+    /// What is said of it.
+    pub captions: Vec<String>,
+    /// What else was brought with it.
+    pub payload: Payload,
+    /// The picture as the encoder takes it; None to reuse the vector of an item with the same hash.
+    pub pixels: Option<Pixels>,
+    /// The URI of the source that listed it.
+    pub source: String,
+    /// What changes when the file does.
+    pub stamp: String,
+}
+
+/// A new item with its vectors, ready to be written.
+struct Encoded {
+    new: NewItem,
+    image: Vec<f32>,
+    captions: Vec<Vec<f32>>,
+}
+
+/// What a written batch makes visible once it is durable.
+#[derive(Default)]
+struct Visible {
+    images: Vec<(u32, ItemId, Vec<f32>)>,
+    captions: Vec<(u32, ItemId, Vec<f32>)>,
+    gone_images: Vec<u32>,
+    gone_captions: Vec<u32>,
+}
+
+impl Collection {
+    /// Encodes and stores a batch, all or nothing, and returns the items' ids in order. When it returns, the batch is
+    /// durable and visible to queries. Of two items with one key, the later stands.
+    pub fn upsert(&self, batch: Vec<NewItem>) -> Result<Vec<ItemId>> {
+        let keys: Vec<String> = batch.iter().map(|new| new.key.clone()).collect();
+        let mut last = HashMap::new();
+        keys.iter().enumerate().for_each(|(at, key)| _ = last.insert(key.as_str(), at));
+        let kept = batch.into_iter().enumerate().filter(|(at, new)| last.get(new.key.as_str()) == Some(at));
+        let encoded = self.encode(kept.map(|(_, new)| new).collect())?;
+        let ids = self.write(encoded)?;
+        keys.iter().map(|key| ids.get(key).copied().ok_or_else(|| unknown(key))).collect()
+    }
+
+    /// Step 1, beside other writers: vectors for all.
+    fn encode(&self, mut batch: Vec<NewItem>) -> Result<Vec<Encoded>> {
+        let pixels: Vec<(usize, Pixels)> =
+            batch.iter_mut().enumerate().filter_map(|(at, new)| Some((at, new.pixels.take()?))).collect();
+        let (places, pixels): (Vec<usize>, Vec<Pixels>) = pixels.into_iter().unzip();
+        let made = if pixels.is_empty() { vec![] } else { self.encoder()?.embed_pixels(&pixels)? };
+        let mut images: HashMap<usize, Vec<f32>> = places.into_iter().zip(made).collect();
+        let by_hash: HashMap<ContentHash, usize> = images.keys().map(|at| (batch[*at].hash, *at)).collect();
+        for (at, new) in batch.iter().enumerate() {
+            if images.contains_key(&at) {
+                continue;
+            }
+            let beside = by_hash.get(&new.hash).and_then(|other| images.get(other)).cloned();
+            images.insert(at, beside.map_or_else(|| self.vector_of_hash(new), Ok)?);
+        }
+        let mut captions = self.encode_captions(&batch)?;
+        let take = |(at, new)| Encoded { new, image: images.remove(&at).unwrap_or_default(), captions: captions.remove(0) };
+        Ok(batch.into_iter().enumerate().map(take).collect())
+    }
+
+    /// The captions' vectors, item by item; equal captions are encoded once.
+    fn encode_captions(&self, batch: &[NewItem]) -> Result<Vec<Vec<Vec<f32>>>> {
+        let mut texts: Vec<&str> = batch.iter().flat_map(|new| &new.captions).map(String::as_str).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        let vectors = if texts.is_empty() { vec![] } else { self.encoder()?.embed_texts(&texts)? };
+        let vector = |text: &String| texts.binary_search(&text.as_str()).ok().and_then(|at| vectors.get(at)).cloned();
+        Ok(batch.iter().map(|new| new.captions.iter().filter_map(vector).collect()).collect())
+    }
+
+    fn vector_of_hash(&self, new: &NewItem) -> Result<Vec<f32>> {
+        let known = self.known(&new.hash)?.and_then(|item| self.images.vector_of(item.id));
+        known.ok_or_else(|| Error::invalid(format!("{}: no pixels, and no item has its bytes", new.key), "decode it first"))
+    }
+
+    /// Step 2, one writer at a time: numbers, one atomic and flushed batch, then visible.
+    fn write(&self, encoded: Vec<Encoded>) -> Result<HashMap<String, ItemId>> {
+        let mut counters = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut next = Counters { ..*counters };
+        let mut batch = Batch::default();
+        let mut visible = Visible::default();
+        let mut ids = HashMap::new();
+        for item in encoded {
+            let key = item.new.key.clone();
+            ids.insert(key, self.write_one(item, &mut next, &mut batch, &mut visible)?);
+        }
+        batch.put_next_item(self.record.id, next.item);
+        self.store.commit(batch)?;
+        *counters = next;
+        // New before old, so that a query in between finds a replaced item twice (and counts it once), never not at all.
+        self.images.add(&visible.images)?;
+        self.captions.add(&visible.captions)?;
+        self.images.remove(&visible.gone_images);
+        self.captions.remove(&visible.gone_captions);
+        Ok(ids)
+    }
+
+    fn write_one(&self, one: Encoded, next: &mut Counters, batch: &mut Batch, visible: &mut Visible) -> Result<ItemId> {
+        let Encoded { new, image, captions } = one;
+        let id = match self.manifest(&new.key)? {
+            Some(manifest) => {
+                self.retire(manifest.item, batch, visible)?;
+                manifest.item
+            }
+            None => {
+                next.item += 1;
+                ItemId(next.item - 1)
+            }
+        };
+        batch.put_vector(self.images.record.id, next.image_slot, id, &image);
+        visible.images.push((next.image_slot, id, image));
+        next.image_slot += 1;
+        for caption in captions {
+            batch.put_vector(self.captions.record.id, next.caption_slot, id, &caption);
+            visible.captions.push((next.caption_slot, id, caption));
+            next.caption_slot += 1;
+        }
+        let manifest = Manifest { source: new.source, stamp: new.stamp, hash: new.hash, item: id };
+        batch.put_manifest(self.record.id, &new.key, &manifest)?;
+        let item = Item {
+            id,
+            key: new.key,
+            hash: new.hash,
+            size: new.size,
+            width: new.width,
+            height: new.height,
+            format: new.format,
+            taken: new.taken,
+            captions: new.captions,
+            exif: new.exif,
+            payload: new.payload,
+        };
+        batch.put_item(self.record.id, &item)?;
+        Ok(id)
+    }
+
+    /// Takes away what a replaced item leaves: its old hash and its old vectors.
+    fn retire(&self, id: ItemId, batch: &mut Batch, visible: &mut Visible) -> Result<()> {
+        if let Some(old) = self.item(id)? {
+            batch.remove_hash(self.record.id, &old);
+        }
+        for slot in self.images.slots_of(id) {
+            batch.remove_vector(self.images.record.id, slot);
+            visible.gone_images.push(slot);
+        }
+        for slot in self.captions.slots_of(id) {
+            batch.remove_vector(self.captions.record.id, slot);
+            visible.gone_captions.push(slot);
+        }
+        Ok(())
+    }
+}
+
+fn unknown(key: &str) -> Error {
+    Error::Corrupt { reason: format!("{key} was written without an id") }
+}
