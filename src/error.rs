@@ -69,7 +69,9 @@ pub enum Error {
 
     // The machine is in the way: free something, or wait.
     /// Another process holds the data directory.
-    #[error("{path} is in use by another eyeshot process; stop it, or give this one another --data directory")]
+    #[error(
+        "{path} is in use by another eyeshot process; stop it, or give this one another --data directory"
+    )]
     Busy {
         /// The data directory.
         path: PathBuf,
@@ -96,7 +98,9 @@ pub enum Error {
 
     // The data is not what this program wrote: restore or report.
     /// The store's format is not one that this program reads.
-    #[error("{path} has store format {found}, and this eyeshot reads up to {known}; use the newer eyeshot that wrote it")]
+    #[error(
+        "{path} has store format {found}, and this eyeshot reads up to {known}; use the newer eyeshot that wrote it"
+    )]
     Format {
         /// The data directory.
         path: PathBuf,

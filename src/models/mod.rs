@@ -1,1 +1,88 @@
-//! Weights, tokenizers, preprocessing and the networks. Knows nothing of ids, collections or queries.
+//! Weights, tokenizers, preprocessing and the networks. Knows nothing of ids, collections or queries, and prints nothing.
+//!
+//! A model comes to life in these steps:
+//! 1. [`resolve`] turns what the user wrote into files: a directory, `hub` (cache, then download), or `demo`.
+//! 2. `files` says which of them are used, `kind` what they are, and gives their fingerprint.
+//! 3. `weights` opens the tensors; whoever asks for one says which shape it must have.
+//! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures.
+//! 5. [`clip`] builds the network and embeds; `check` looks at a checkpoint without running it.
+
+pub mod act;
+mod check;
+pub mod clip;
+mod demo;
+pub mod files;
+pub mod hub;
+mod kind;
+mod options;
+pub mod preprocess;
+mod progress;
+pub mod tokenizer;
+pub mod weights;
+
+pub use check::{Report, check};
+pub use clip::Clip;
+pub use files::ModelFiles;
+pub use hub::{CachedModel, HubOptions, cached};
+pub use kind::Kind;
+pub use options::{DTypeChoice, DeviceChoice, ModelOptions};
+pub use preprocess::Pixels;
+pub use progress::{Progress, Silent};
+pub use weights::TensorRow;
+
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// The files of the model that `spec` names: `demo`, a directory in Hugging Face layout, a Hugging Face id (`org/name`,
+/// `org/name@revision`), or an OpenCLIP name (`ViT-B-32/laion2b_s34b_b79k`).
+///
+/// # Errors
+/// [`Error::NotFound`] when `spec` is none of these; else as reading the directory or asking the hub goes.
+pub fn resolve(spec: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<ModelFiles> {
+    if spec == "demo" {
+        return demo::clip();
+    }
+    let dir = expand_home(spec);
+    if dir.is_dir() {
+        return ModelFiles::from_dir(spec, &dir);
+    }
+    if Path::new(spec).is_absolute() || spec.starts_with(['.', '~']) {
+        let fix = "there is no such directory".to_owned();
+        return Err(Error::NotFound { kind: "model", name: spec.to_owned(), fix });
+    }
+    let repo = match hub::openclip_twin(spec) {
+        Some(twin) => twin.parse()?,
+        None if looks_like_openclip(spec) => {
+            let known: Vec<_> = hub::openclip_names().collect();
+            let fix =
+                format!("the OpenCLIP names with a twin in Hugging Face layout are {}", known.join(", "));
+            return Err(Error::NotFound { kind: "model", name: spec.to_owned(), fix });
+        }
+        None => spec.parse()?,
+    };
+    hub::find(spec, &repo, options, progress)
+}
+
+/// The forms that a model's name can have, for messages.
+fn forms() -> String {
+    "a model is `demo`, a directory in Hugging Face layout, a Hugging Face id such as openai/clip-vit-base-patch32, or an \
+     OpenCLIP name such as ViT-B-32/laion2b_s34b_b79k"
+        .to_owned()
+}
+
+fn looks_like_openclip(spec: &str) -> bool {
+    spec.split_once('/').is_some_and(|(org, _)| org.to_ascii_lowercase().starts_with("vit-"))
+}
+
+fn expand_home(spec: &str) -> PathBuf {
+    match (spec.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(spec),
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Error::Compute { reason: error.to_string() }
+    }
+}

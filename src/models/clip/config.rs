@@ -1,0 +1,205 @@
+//! CLIP's `config.json`, with the defaults that transformers' `CLIPConfig` has.
+
+use crate::Result;
+use crate::models::act::Activation;
+use crate::models::files::{CONFIG, ModelFiles};
+use crate::models::kind::Kind;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Both towers and what joins them.
+#[derive(Clone, Debug)]
+pub struct ClipConfig {
+    /// The text tower.
+    pub text: TextConfig,
+    /// The vision tower.
+    pub vision: VisionConfig,
+    /// The length of the embeddings that both towers are projected to.
+    pub projection_dim: usize,
+}
+
+/// The text tower's sizes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct TextConfig {
+    /// How many token ids there are.
+    pub vocab_size: usize,
+    /// The width of the residual stream.
+    pub hidden_size: usize,
+    /// The width inside the MLPs.
+    pub intermediate_size: usize,
+    /// How many layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads a layer.
+    pub num_attention_heads: usize,
+    /// The longest text in tokens, start and end included.
+    pub max_position_embeddings: usize,
+    /// The activation inside the MLPs.
+    pub hidden_act: Activation,
+    /// Added to the variance in layer norms.
+    pub layer_norm_eps: f64,
+    /// The token whose state is pooled; 2 stands for OpenAI's older rule, see [`super::text::Pooling`].
+    pub eos_token_id: Option<TokenId>,
+}
+
+/// The vision tower's sizes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct VisionConfig {
+    /// The width of the residual stream.
+    pub hidden_size: usize,
+    /// The width inside the MLPs.
+    pub intermediate_size: usize,
+    /// How many layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads a layer.
+    pub num_attention_heads: usize,
+    /// Colours: 3.
+    pub num_channels: usize,
+    /// Pixels along each side of a picture.
+    pub image_size: usize,
+    /// Pixels along each side of a patch.
+    pub patch_size: usize,
+    /// The activation inside the MLPs.
+    pub hidden_act: Activation,
+    /// Added to the variance in layer norms.
+    pub layer_norm_eps: f64,
+}
+
+/// A token id, or several of which the first counts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum TokenId {
+    /// One.
+    One(u32),
+    /// Several.
+    Many(Vec<u32>),
+}
+
+impl TokenId {
+    /// The id that counts.
+    pub fn first(&self) -> Option<u32> {
+        match self {
+            TokenId::One(id) => Some(*id),
+            TokenId::Many(ids) => ids.first().copied(),
+        }
+    }
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        TextConfig {
+            vocab_size: 49408,
+            hidden_size: 512,
+            intermediate_size: 2048,
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            max_position_embeddings: 77,
+            hidden_act: Activation::QuickGelu,
+            layer_norm_eps: 1e-5,
+            eos_token_id: Some(TokenId::One(49407)),
+        }
+    }
+}
+
+impl Default for VisionConfig {
+    fn default() -> Self {
+        VisionConfig {
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            num_channels: 3,
+            image_size: 224,
+            patch_size: 32,
+            hidden_act: Activation::QuickGelu,
+            layer_norm_eps: 1e-5,
+        }
+    }
+}
+
+impl ClipConfig {
+    /// Reads the `config.json` of `files` and checks that the sizes fit together.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] naming the field, or saying what the checkpoint is when it isn't CLIP.
+    pub fn read(files: &ModelFiles) -> Result<Self> {
+        let json = files.json(CONFIG)?;
+        let kind = Kind::of(&json);
+        if kind != Kind::Clip {
+            return Err(files.error(format!(
+                "{CONFIG} says that it is of kind {kind}; an encoder must be of kind clip (model_type \"clip\")"
+            )));
+        }
+        let projection_dim = match &json["projection_dim"] {
+            Value::Null => 512,
+            value => value.as_u64().filter(|dim| *dim > 0).ok_or_else(|| {
+                files.error(format!("{CONFIG}: projection_dim is {value}, expected a positive number"))
+            })? as usize,
+        };
+        let config = ClipConfig {
+            text: section(files, &json, "text_config")?,
+            vision: section(files, &json, "vision_config")?,
+            projection_dim,
+        };
+        config.check().map_err(|reason| files.error(format!("{CONFIG}: {reason}")))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let (t, v) = (&self.text, &self.vision);
+        let sizes = [
+            ("text_config.vocab_size", t.vocab_size),
+            ("text_config.hidden_size", t.hidden_size),
+            ("text_config.intermediate_size", t.intermediate_size),
+            ("text_config.num_attention_heads", t.num_attention_heads),
+            ("text_config.max_position_embeddings", t.max_position_embeddings.saturating_sub(2)),
+            ("vision_config.hidden_size", v.hidden_size),
+            ("vision_config.intermediate_size", v.intermediate_size),
+            ("vision_config.num_attention_heads", v.num_attention_heads),
+            ("vision_config.patch_size", v.patch_size),
+            ("vision_config.image_size", v.image_size / v.patch_size.max(1)),
+        ];
+        if let Some((field, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(format!("{field} is too small"));
+        }
+        if v.num_channels != 3 {
+            return Err(format!("vision_config.num_channels is {}, expected 3", v.num_channels));
+        }
+        for (tower, width, heads) in
+            [("text", t.hidden_size, t.num_attention_heads), ("vision", v.hidden_size, v.num_attention_heads)]
+        {
+            if width % heads != 0 {
+                return Err(format!(
+                    "{tower}_config.hidden_size {width} can't be shared among {heads} heads"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl VisionConfig {
+    /// Patches along each side; what is left over at the edges is not looked at.
+    pub fn grid(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+}
+
+/// A tower's section. Files from before 2023 may have it twice, as `text_config` and `text_config_dict`: there the latter,
+/// with its defaults, overrides the former, as transformers has it.
+fn section<T: DeserializeOwned>(files: &ModelFiles, json: &Value, name: &str) -> Result<T> {
+    let legacy = format!("{name}_dict");
+    let (name, value) = match (&json[&legacy], &json[name]) {
+        (Value::Null, Value::Null) => (name, Value::Object(Default::default())),
+        (Value::Null, value) => (name, value.clone()),
+        (value, _) => (legacy.as_str(), value.clone()),
+    };
+    // A null means the default, as if the key were not there.
+    let value = match value {
+        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect()),
+        other => other,
+    };
+    serde_json::from_value(value).map_err(|e| files.error(format!("{CONFIG}: {name}: {e}")))
+}

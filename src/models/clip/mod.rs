@@ -1,0 +1,246 @@
+//! CLIP (Radford et al. 2021, arXiv:2103.00020): pictures and texts in one space.
+//!
+//! 1. `config`  reads `config.json`.
+//! 2. `encoder` is the transformer that both towers share.
+//! 3. `vision`  turns pixels into the class token's state, `text` turns token ids into the end token's state.
+//! 4. Here each state is projected, made unit length and checked.
+
+mod config;
+mod encoder;
+mod text;
+mod vision;
+
+pub use config::{ClipConfig, TextConfig, TokenId, VisionConfig};
+pub use text::{Pooling, TextTower, TokenBatch};
+pub use vision::VisionTower;
+
+use super::files::ModelFiles;
+use super::options::ModelOptions;
+use super::preprocess::{Pixels, Preprocess};
+use super::tokenizer::TextTokenizer;
+use super::weights::{Scope, TensorRow, Weights};
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Linear, Module};
+
+/// How many texts or pictures go through a tower at once: more gains nothing and takes memory.
+const BATCH: usize = 64;
+
+/// A loaded CLIP. Its methods may be called from many threads at once.
+pub struct Clip {
+    name: String,
+    fingerprint: String,
+    dim: usize,
+    logit_scale: f32,
+    preprocess: Preprocess,
+    tokenizer: TextTokenizer,
+    pooling: Pooling,
+    network: Network,
+    device: Device,
+    dtype: DType,
+}
+
+struct Network {
+    vision: VisionTower,
+    text: TextTower,
+    visual_projection: Linear,
+    text_projection: Linear,
+    logit_scale: Tensor,
+}
+
+impl Clip {
+    /// Loads the checkpoint `files`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming the file, field or tensor that is missing, misshapen or of another kind;
+    /// [`Error::Invalid`] for a device that isn't there.
+    pub fn load(files: &ModelFiles, options: &ModelOptions) -> Result<Self> {
+        let config = ClipConfig::read(files)?;
+        let (device, dtype) = options.resolve()?;
+        let preprocess = Preprocess::read(files)?;
+        let side = config.vision.image_size as u32;
+        if preprocess.output() != Some((side, side)) {
+            return Err(files.error(format!(
+                "{} makes pictures of {}, and config.json wants vision_config.image_size {side}",
+                files.preprocessor()?,
+                preprocess.output().map_or("varying size".to_owned(), |(h, w)| format!("{h} x {w} pixels")),
+            )));
+        }
+        let tokenizer = TextTokenizer::read(files, config.text.max_position_embeddings)?;
+        let pooling = Pooling::of(&config.text);
+        check_tokenizer(files, &tokenizer, &config.text, pooling)?;
+        let network = Network::load(&Weights::open(files, &device, dtype)?.root(), &config)?;
+        let logit_scale = network.logit_scale.to_dtype(DType::F32)?.to_scalar::<f32>()?.exp();
+        Ok(Clip {
+            name: files.name.clone(),
+            fingerprint: files.fingerprint()?,
+            dim: config.projection_dim,
+            logit_scale,
+            preprocess,
+            tokenizer,
+            pooling,
+            network,
+            device,
+            dtype,
+        })
+    }
+
+    /// Every tensor that the checkpoint's config asks for, beside what its files hold; nothing is loaded.
+    pub(crate) fn survey(files: &ModelFiles) -> Result<Vec<TensorRow>> {
+        let config = ClipConfig::read(files)?;
+        let weights = Weights::open(files, &Device::Cpu, DType::F32)?.survey();
+        Network::load(&weights.root(), &config)?;
+        Ok(weights.rows())
+    }
+
+    /// The model as the user named it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sixteen hex digits that tell this model from every other; see [`ModelFiles::fingerprint`].
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The length of an embedding.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// What a cosine is multiplied by to become a logit: exp of the checkpoint's `logit_scale`.
+    pub fn logit_scale(&self) -> f32 {
+        self.logit_scale
+    }
+
+    /// `image` as this model wants to see it. Runs on the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for an image without pixels.
+    pub fn prepare(&self, image: &image::RgbImage) -> Result<Pixels> {
+        self.preprocess.run(image)
+    }
+
+    /// The embeddings of `batch`, in order, each `dim` long and of unit length.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] when a number is not finite or the device fails; [`Error::Invalid`] for pixels that another
+    /// model prepared.
+    pub fn embed_pixels(&self, batch: &[Pixels]) -> Result<Vec<Vec<f32>>> {
+        let mut embeddings = Vec::with_capacity(batch.len());
+        for pixels in batch.chunks(BATCH) {
+            let states = self.network.vision.forward(&self.pixel_tensor(pixels)?)?;
+            embeddings.extend(unit(&self.network.visual_projection.forward(&states)?)?);
+        }
+        Ok(embeddings)
+    }
+
+    /// The embeddings of `texts`, in order, each `dim` long and of unit length. A text that is too long is cut, its end
+    /// token kept.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty text; [`Error::Compute`] when a number is not finite or the device fails.
+    pub fn embed_texts(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let mut embeddings = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(BATCH) {
+            let ids = self.token_ids(texts)?;
+            let ends = ids.iter().map(|ids| self.end(ids)).collect::<Result<Vec<_>>>()?;
+            let states = self.network.text.forward(&TokenBatch::new(&ids, &self.device)?, &ends)?;
+            embeddings.extend(unit(&self.network.text_projection.forward(&states)?)?);
+        }
+        Ok(embeddings)
+    }
+
+    /// The token ids of `texts`, start and end included, not padded.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty text.
+    pub fn token_ids(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        texts.iter().map(|text| self.tokenizer.encode(text)).collect()
+    }
+
+    /// The vision tower.
+    pub fn vision(&self) -> &VisionTower {
+        &self.network.vision
+    }
+
+    /// The text tower.
+    pub fn text(&self) -> &TextTower {
+        &self.network.text
+    }
+
+    /// `batch` as one tensor, (batch, 3, side, side), on the model's device and in its numbers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for pixels that another model prepared.
+    pub fn pixel_tensor(&self, batch: &[Pixels]) -> Result<Tensor> {
+        let (height, width) = self.preprocess.output().unwrap_or_default();
+        let mut values = Vec::with_capacity(batch.len() * 3 * (height * width) as usize);
+        for pixels in batch {
+            if pixels.size() != (height, width) {
+                return Err(Error::invalid(
+                    format!("pixels of size {:?}", pixels.size()),
+                    format!("pixels that {} prepared: {height} x {width}", self.name),
+                ));
+            }
+            values.extend_from_slice(pixels.values());
+        }
+        let shape = (batch.len(), 3, height as usize, width as usize);
+        Ok(Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)?)
+    }
+
+    fn end(&self, ids: &[u32]) -> Result<usize> {
+        let missing = || Error::model(&self.name, "the tokenizer did not end a text with eos_token_id");
+        self.pooling.position(ids).ok_or_else(missing)
+    }
+}
+
+impl Network {
+    fn load(root: &Scope, config: &ClipConfig) -> Result<Self> {
+        let dim = config.projection_dim;
+        Ok(Network {
+            vision: VisionTower::load(&root.pp("vision_model"), &config.vision)?,
+            text: TextTower::load(&root.pp("text_model"), &config.text)?,
+            visual_projection: root.linear_no_bias("visual_projection", config.vision.hidden_size, dim)?,
+            text_projection: root.linear_no_bias("text_projection", config.text.hidden_size, dim)?,
+            logit_scale: root.get("logit_scale", ())?,
+        })
+    }
+}
+
+/// Whether what the tokenizer makes is what the text tower can take.
+fn check_tokenizer(
+    files: &ModelFiles,
+    tokenizer: &TextTokenizer,
+    config: &TextConfig,
+    pooling: Pooling,
+) -> Result<()> {
+    let name = files.tokenizer()?.first().copied().unwrap_or_default();
+    if let Some(highest) = tokenizer.highest_id().filter(|id| *id as usize >= config.vocab_size) {
+        let size = config.vocab_size;
+        return Err(
+            files.error(format!("{name} has the token id {highest}, and text_config.vocab_size is {size}"))
+        );
+    }
+    let sample = tokenizer.encode("a")?;
+    match pooling {
+        Pooling::FirstOf(eos) if !sample.contains(&eos) => Err(files.error(format!(
+            "{name} does not end a text with text_config.eos_token_id {eos}: \"a\" becomes {sample:?}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The rows of `x`, (batch, dim), as f32 vectors of unit length.
+fn unit(x: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let mut rows = x.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    for row in &mut rows {
+        let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        if !norm.is_finite() || norm == 0.0 {
+            let reason = format!("an embedding has norm {norm}; in f16 this is an overflow: try f32");
+            return Err(Error::Compute { reason });
+        }
+        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+    }
+    Ok(rows)
+}

@@ -1,0 +1,83 @@
+//! The vision tower: patches, a class token, a transformer.
+
+use super::config::VisionConfig;
+use super::encoder::{Encoder, EncoderConfig};
+use crate::Result;
+use crate::models::weights::Scope;
+use candle_core::{IndexOp, Tensor};
+use candle_nn::{LayerNorm, Linear, Module};
+
+/// A Vision Transformer as CLIP has it: a layer norm before the first layer, no bias on the patches.
+pub struct VisionTower {
+    class: Tensor,
+    patches: Linear,
+    positions: Tensor,
+    pre_norm: LayerNorm,
+    encoder: Encoder,
+    post_norm: LayerNorm,
+    patch: usize,
+    grid: usize,
+}
+
+impl VisionTower {
+    /// Reads `embeddings.*`, `pre_layrnorm.*` (so misspelt in the files), `encoder.*` and `post_layernorm.*` under `scope`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] naming a tensor that is missing or misshapen.
+    pub fn load(scope: &Scope, config: &VisionConfig) -> Result<Self> {
+        let (width, patch, grid) = (config.hidden_size, config.patch_size, config.grid());
+        let embeddings = scope.pp("embeddings");
+        let encoder = EncoderConfig {
+            width,
+            inner: config.intermediate_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: config.layer_norm_eps,
+        };
+        // Patches don't overlap, so the convolution is one product over flattened patches.
+        let patches = embeddings.get("patch_embedding.weight", (width, config.num_channels, patch, patch))?;
+        Ok(VisionTower {
+            class: embeddings.get("class_embedding", width)?,
+            patches: Linear::new(patches.reshape((width, config.num_channels * patch * patch))?, None),
+            positions: embeddings.get("position_embedding.weight", (grid * grid + 1, width))?,
+            pre_norm: scope.layer_norm("pre_layrnorm", width, config.layer_norm_eps)?,
+            encoder: Encoder::load(&scope.pp("encoder"), &encoder)?,
+            post_norm: scope.layer_norm("post_layernorm", width, config.layer_norm_eps)?,
+            patch,
+            grid,
+        })
+    }
+
+    /// How many layers there are.
+    pub fn depth(&self) -> usize {
+        self.encoder.depth()
+    }
+
+    /// The hidden states after `depth` layers, (batch, 1 + patches, width), of pixels (batch, 3, side, side). Depth 0 is
+    /// what goes into the first layer: transformers' `hidden_states[depth]`.
+    pub fn hidden_states(&self, pixels: &Tensor, depth: usize) -> Result<Tensor> {
+        self.encoder.forward(&self.embed(pixels)?, None, depth)
+    }
+
+    /// The class token after the last layer and its norm: (batch, width).
+    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+        let states = self.hidden_states(pixels, self.depth())?;
+        Ok(self.post_norm.forward(&states.i((.., 0))?.contiguous()?)?)
+    }
+
+    fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
+        let (batch, channels, ..) = pixels.dims4()?;
+        let (patch, grid) = (self.patch, self.grid);
+        let side = patch * grid;
+        let pixels = pixels.narrow(2, 0, side)?.narrow(3, 0, side)?.contiguous()?;
+        let patches = pixels
+            .reshape((batch, channels, grid, patch, grid, patch))?
+            .permute((0, 2, 4, 1, 3, 5))?
+            .reshape((batch, grid * grid, channels * patch * patch))?;
+        let patches = self.patches.forward(&patches)?;
+        let class = self.class.broadcast_as((batch, 1, self.class.elem_count()))?;
+        let tokens = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions)?;
+        Ok(self.pre_norm.forward(&tokens)?)
+    }
+}

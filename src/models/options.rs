@@ -1,0 +1,137 @@
+//! Where a model runs, in which numbers, and where its files are looked for.
+
+use super::hub::HubOptions;
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use std::fmt;
+use std::str::FromStr;
+
+/// How models are found and run.
+///
+/// The default takes what the environment says (`HF_HOME`, `HF_TOKEN`, `HF_ENDPOINT`, ...) and leaves device and dtype to
+/// the machine.
+#[derive(Clone, Debug, Default)]
+pub struct ModelOptions {
+    /// Which device computes.
+    pub device: DeviceChoice,
+    /// In which numbers.
+    pub dtype: DTypeChoice,
+    /// Never ask the network: what is not in the cache is an error. `HF_HUB_OFFLINE` says the same.
+    pub offline: bool,
+    /// Ask the hub whether a cached model has changed, instead of taking the cache's word.
+    pub refresh: bool,
+    /// The hub, its cache and the token.
+    pub hub: HubOptions,
+}
+
+impl ModelOptions {
+    /// Whether the network may be asked.
+    pub(crate) fn online(&self) -> bool {
+        !self.offline && !self.hub.offline
+    }
+
+    /// The device and dtype that these options mean on this machine.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the device asked for is not there.
+    pub(crate) fn resolve(&self) -> Result<(Device, DType)> {
+        let device = self.device.open()?;
+        let dtype = match (self.dtype, &device) {
+            (DTypeChoice::F32, _) | (DTypeChoice::Auto, Device::Cpu) => DType::F32,
+            (DTypeChoice::F16, _) | (DTypeChoice::Auto, _) => DType::F16,
+        };
+        Ok((device, dtype))
+    }
+}
+
+/// Which device computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU where this build has CUDA and the machine a GPU, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU with this number.
+    Cuda(usize),
+}
+
+impl DeviceChoice {
+    fn open(self) -> Result<Device> {
+        match self {
+            DeviceChoice::Cpu => Ok(Device::Cpu),
+            DeviceChoice::Auto if candle_core::utils::cuda_is_available() => {
+                Ok(Device::new_cuda(0).unwrap_or(Device::Cpu))
+            }
+            DeviceChoice::Auto => Ok(Device::Cpu),
+            DeviceChoice::Cuda(_) if !candle_core::utils::cuda_is_available() => Err(Error::invalid(
+                format!("device {self}"),
+                "this eyeshot was built without the `cuda` feature; use cpu, or build with --features cuda",
+            )),
+            DeviceChoice::Cuda(number) => Device::new_cuda(number).map_err(|e| {
+                Error::invalid(format!("device {self}"), format!("it can't be opened ({e}); use cpu"))
+            }),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(DeviceChoice::Auto),
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "cuda" | "gpu" => Ok(DeviceChoice::Cuda(0)),
+            other => match other.strip_prefix("cuda:").and_then(|n| n.parse().ok()) {
+                Some(number) => Ok(DeviceChoice::Cuda(number)),
+                None => Err(Error::invalid(format!("device {text:?}"), "one of auto, cpu, cuda:N")),
+            },
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+/// In which numbers a model computes, whatever its file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DTypeChoice {
+    /// f32 on the CPU, f16 on a GPU.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats; half the memory, about three decimal digits.
+    F16,
+}
+
+impl FromStr for DTypeChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(DTypeChoice::Auto),
+            "f32" | "float32" => Ok(DTypeChoice::F32),
+            "f16" | "float16" | "half" => Ok(DTypeChoice::F16),
+            _ => Err(Error::invalid(format!("dtype {text:?}"), "one of auto, f32, f16")),
+        }
+    }
+}
+
+impl fmt::Display for DTypeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DTypeChoice::Auto => "auto",
+            DTypeChoice::F32 => "f32",
+            DTypeChoice::F16 => "f16",
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! From text to token ids: `tokenizer.json`, or the same built from `vocab.json` and `merges.txt`.
+
+use super::files::{MERGES, ModelFiles, TOKENIZER, VOCAB};
+use crate::{Error, Result};
+use serde_json::{Value, json};
+use tokenizers::Tokenizer;
+
+/// A checkpoint's tokenizer, with the model's limit on length.
+pub struct TextTokenizer {
+    inner: Tokenizer,
+    longest: usize,
+    model: String,
+}
+
+impl TextTokenizer {
+    /// Reads the tokenizer of `files`; no text becomes more than `longest` tokens.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming the file that is missing or broken.
+    pub fn read(files: &ModelFiles, longest: usize) -> Result<Self> {
+        let names = files.tokenizer()?;
+        let parsed = if names.contains(&TOKENIZER) {
+            Tokenizer::from_bytes(files.read(TOKENIZER)?)
+        } else {
+            serde_json::from_value(clip_bpe(files)?).map_err(|e| Box::new(e) as tokenizers::Error)
+        };
+        let mut inner =
+            parsed.map_err(|e| files.error(format!("{} can't be used: {e}", names.join(" and "))))?;
+        // Both are done here: files disagree on whether they bring them, and a batch is padded by the network's rules.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| files.error(format!("{TOKENIZER}: {e}")))?;
+        Ok(TextTokenizer { inner, longest, model: files.name.clone() })
+    }
+
+    /// The ids of `text`, start and end tokens included. What is too long is cut before the last token, which stays.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a text without anything but white space.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        if text.trim().is_empty() {
+            return Err(Error::invalid(format!("text {text:?}"), "at least one word"));
+        }
+        let encoding = self
+            .inner
+            .encode_fast(text, true)
+            .map_err(|e| Error::model(&self.model, format!("the tokenizer failed on {text:?}: {e}")))?;
+        let mut ids = encoding.get_ids().to_vec();
+        if let (true, Some(end)) = (ids.len() > self.longest, ids.last().copied()) {
+            ids.truncate(self.longest - 1);
+            ids.push(end);
+        }
+        Ok(ids)
+    }
+
+    /// The highest id that can come out; None for an empty vocabulary.
+    pub fn highest_id(&self) -> Option<u32> {
+        self.inner.get_vocab(true).into_values().max()
+    }
+}
+
+/// CLIP's byte-pair encoding as a `tokenizer.json`, from the two files of transformers' slow tokenizer. The same pieces
+/// as transformers' `CLIPTokenizer`.
+fn clip_bpe(files: &ModelFiles) -> Result<Value> {
+    let vocab = files.json(VOCAB)?;
+    let merges = files.read(MERGES)?;
+    let merges = std::str::from_utf8(&merges).map_err(|e| files.error(format!("{MERGES}: {e}")))?;
+    let merges: Vec<_> = merges
+        .lines()
+        .filter(|line| !line.starts_with("#version") && !line.trim().is_empty())
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .collect();
+    let (start, end) = special_tokens(files)?;
+    let id = |token: &str| {
+        vocab[token].as_u64().ok_or_else(|| files.error(format!("{VOCAB} lacks the special token {token:?}")))
+    };
+    let (start_id, end_id) = (id(&start)?, id(&end)?);
+    let added = |token: &str, id: u64| {
+        json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+               "normalized": false, "special": true})
+    };
+    Ok(json!({
+        "version": "1.0",
+        "added_tokens": [added(&start, start_id), added(&end, end_id)],
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+            {"type": "Lowercase"},
+        ]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "behavior": "Removed", "invert": true, "pattern": {"Regex":
+                r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"}},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        ]},
+        "post_processor": {"type": "RobertaProcessing", "sep": [end, end_id], "cls": [start, start_id],
+                           "trim_offsets": false, "add_prefix_space": false},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": end, "continuing_subword_prefix": "",
+                  "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false,
+                  "vocab": vocab, "merges": merges},
+    }))
+}
+
+/// The start and end tokens, which `special_tokens_map.json` or `tokenizer_config.json` may rename.
+fn special_tokens(files: &ModelFiles) -> Result<(String, String)> {
+    let (mut start, mut end) = ("<|startoftext|>".to_owned(), "<|endoftext|>".to_owned());
+    for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+        if !files.has(file) {
+            continue;
+        }
+        let json = files.json(file)?;
+        for (token, key) in [(&mut start, "bos_token"), (&mut end, "eos_token")] {
+            if let Some(name) = json[key].as_str().or(json[key]["content"].as_str()) {
+                name.clone_into(token);
+            }
+        }
+    }
+    Ok((start, end))
+}
