@@ -1,1 +1,3 @@
 //! Collections: upsert, delete, query. Keeps index and store in step.
+
+pub mod decode;
