@@ -46,7 +46,7 @@ pub(super) fn bytes(name: &str) -> Result<Vec<u8>> {
     if fetch::is_url(name) {
         return fetch::url(name);
     }
-    let path = crate::types::uri::to_path(name).unwrap_or_else(|| name.into());
+    let path = crate::types::uri::uri_to_path(name).unwrap_or_else(|_| name.into());
     match std::fs::read(&path) {
         Ok(bytes) => Ok(bytes),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::NotFound {

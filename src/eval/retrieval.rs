@@ -74,7 +74,7 @@ pub fn cases_of_file(file: &Path, folder: &Path) -> Result<Vec<Case>> {
             (None, Some(path)) => Ask::Image(folder.join(path)),
             _ => return Err(wrong("it has both a query and an image, or neither".into())),
         };
-        let relevant = line.relevant.iter().map(|path| uri::from_path(&folder.join(path))).collect();
+        let relevant = line.relevant.iter().map(|path| uri::path_to_uri(&folder.join(path))).collect::<Result<_>>()?;
         Ok(Case { ask, relevant })
     });
     cases.collect()
@@ -93,7 +93,7 @@ pub fn cases_of_captions(captions: &BTreeMap<String, Vec<String>>) -> Vec<Case> 
     let images = captions.iter().filter_map(|(key, captions)| {
         let sharing = captions.iter().filter_map(|c| keys_of.get(c.as_str())).flatten();
         let relevant: HashSet<String> = sharing.filter(|other| *other != key).cloned().collect();
-        let path = uri::to_path(key)?;
+        let path = uri::uri_to_path(key).ok()?;
         (!relevant.is_empty()).then_some(Case { ask: Ask::Image(path), relevant })
     });
     texts.chain(images).collect()
@@ -127,7 +127,7 @@ fn rank(collection: &Collection, case: &Case) -> Result<Option<usize>> {
         Ask::Text(text) => (TermKind::Text(text.clone()), None),
         Ask::Image(path) => {
             let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-            (TermKind::Image(bytes), Some(uri::from_path(path)))
+            (TermKind::Image(bytes), Some(uri::path_to_uri(path)?))
         }
     };
     let mut query = Query::new(vec![Term { kind, weight: 1.0 }]);

@@ -1,0 +1,124 @@
+//! What the JPEG decoder does not tell: whether the file is whole, and how much memory its kind of coding takes.
+//!
+//! Decoders paint what a truncated file lacks in grey and say nothing, so the end marker is looked for here. Source: ITU-T
+//! T.81, annex B.
+
+use crate::error::{Error, Result};
+
+/// What the markers tell.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// Bytes that the decoder keeps as coefficients of the whole picture: 0 where it decodes line by line.
+    pub coefficients: u64,
+}
+
+/// The frame header: its size, and each component's sampling.
+struct Frame {
+    progressive: bool,
+    pixels: u64,
+    /// Horizontal and vertical sampling factors, a pair a component.
+    sampling: Vec<(u64, u64)>,
+}
+
+const SOF0: u8 = 0xc0;
+const SOF2: u8 = 0xc2;
+const SOF15: u8 = 0xcf;
+const DHT: u8 = 0xc4;
+const JPG: u8 = 0xc8;
+const DAC: u8 = 0xcc;
+const SOI: u8 = 0xd8;
+const EOI: [u8; 2] = [0xff, 0xd9];
+const SOS: u8 = 0xda;
+
+/// Walks the markers up to the first scan, then looks for the end marker, which cannot occur within a scan.
+pub(super) fn survey(bytes: &[u8]) -> Result<Survey> {
+    let cut = || Error::image("truncated jpeg: the file ends before its end marker");
+    let mut frame = None;
+    let mut at = 2;
+    loop {
+        // Between segments, anything up to the next marker is skipped, as decoders do.
+        let rest = bytes.get(at..).ok_or_else(cut)?;
+        at += rest.iter().position(|&byte| byte == 0xff).ok_or_else(cut)? + 1;
+        let marker = *bytes.get(at).ok_or_else(cut)?;
+        match marker {
+            0xff => continue,
+            0x00 | 0x01 | 0xd0..=SOI => at += 1,
+            _ if marker == EOI[1] => return Err(Error::image("broken jpeg: it ends before any picture")),
+            _ => {
+                let length = bytes.get(at + 1..at + 3).ok_or_else(cut)?;
+                let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+                let body = bytes.get(at + 3..at + 1 + length.max(2)).ok_or_else(cut)?;
+                at += 1 + length.max(2);
+                match marker {
+                    DHT | JPG | DAC => {}
+                    SOF0..=SOF15 => frame = Frame::read(marker, body),
+                    SOS => {
+                        let whole =
+                            bytes.get(at..).is_some_and(|scan| scan.windows(2).any(|pair| pair == EOI));
+                        let scanned = body.first().map_or(0, |&count| usize::from(count));
+                        let coefficients = frame.map_or(0, |frame| frame.coefficients(scanned));
+                        return if whole { Ok(Survey { coefficients }) } else { Err(cut()) };
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+impl Frame {
+    fn read(marker: u8, body: &[u8]) -> Option<Frame> {
+        let [_, h1, h0, w1, w0, count, components @ ..] = body else { return None };
+        let side = |high: u8, low: u8| u64::from(u16::from_be_bytes([high, low]));
+        let sampling = components.chunks_exact(3).take(usize::from(*count));
+        let sampling = sampling.map(|c| (u64::from(c[1] >> 4), u64::from(c[1] & 15))).collect();
+        Some(Frame { progressive: marker == SOF2, pixels: side(*h1, *h0) * side(*w1, *w0), sampling })
+    }
+
+    /// Two bytes a coefficient, where the whole picture's must be kept: it is progressive, or its first scan has not
+    /// all components.
+    fn coefficients(&self, scanned: usize) -> u64 {
+        if !self.progressive && scanned >= self.sampling.len() {
+            return 0;
+        }
+        let widest = self.sampling.iter().map(|s| s.0).max().unwrap_or(1).max(1);
+        let tallest = self.sampling.iter().map(|s| s.1).max().unwrap_or(1).max(1);
+        let area: u64 = self.sampling.iter().map(|s| s.0 * s.1).sum();
+        2 * self.pixels * area / (widest * tallest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of 1000 x 100 with 4:2:0 sampling, then a scan of `scanned` components.
+    fn jpeg(sof: u8, scanned: u8, tail: &[u8]) -> Vec<u8> {
+        let mut bytes =
+            vec![0xff, 0xd8, 0xff, 0xe0, 0, 4, 0xff, 0xd9, 0xff, sof, 0, 17, 8, 0, 100, 3, 232, 3];
+        bytes.extend([1, 0x22, 0, 2, 0x11, 0, 3, 0x11, 0, 0xff, 0xda, 0, 3, scanned]);
+        bytes.extend(tail);
+        bytes
+    }
+
+    fn check(bytes: &[u8], expected: Result<u64, &str>) {
+        match (survey(bytes), expected) {
+            (Ok(found), Ok(coefficients)) => assert_eq!(found, Survey { coefficients }),
+            (Err(found), Err(part)) => assert!(found.to_string().contains(part), "{found}"),
+            (found, expected) => panic!("{found:?} is not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn whole_or_cut() {
+        let end = [1, 2, 0xff, 0, 0xff, 0xd0, 3, 0xff, 0xd9];
+        check(&jpeg(0xc0, 3, &end), Ok(0));
+        check(&jpeg(0xc2, 3, &end), Ok(300_000));
+        check(&jpeg(0xc0, 1, &end), Ok(300_000));
+        let whole = jpeg(0xc0, 3, &end);
+        for length in 2..whole.len() {
+            check(&whole[..length], Err("truncated jpeg"));
+        }
+        check(&[0xff, 0xd8, 0xff, 0xd9], Err("ends before any picture"));
+    }
+}

@@ -1,0 +1,266 @@
+//! From a file's bytes to RGB pixels and what EXIF says, whatever the bytes are.
+//!
+//! 1. The format is told from the first bytes, never from a name ([`open`]).
+//! 2. The header gives width, height and what decoding will cost; [`Limits`] are checked before any pixel has memory.
+//! 3. `jpeg`  says whether the file is whole and how much memory its kind of coding takes.
+//! 4. `exif`  reads orientation, date, camera, lens and place.
+//! 5. The pixels are decoded, laid on white where they are transparent, and turned upright ([`Opened::decode`]).
+//!
+//! A refusal is always [`Error::Image`] with a reason that a person can act on. A decoder that panics is a refusal too.
+//! Nothing here knows of files, collections or models.
+
+mod exif;
+mod jpeg;
+
+use crate::error::{Error, Result};
+use crate::types::Payload;
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How much one image may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest file, in bytes.
+    pub bytes: u64,
+    /// The most pixels, width times height.
+    pub pixels: u64,
+    /// The most memory that decoding may take at once, in bytes, the file's own bytes aside.
+    pub memory: u64,
+    /// The most that one side may be longer than the other, in times.
+    pub ratio: u32,
+}
+
+impl Default for Limits {
+    /// Room for the largest phone cameras (200 megapixels, turned by EXIF).
+    fn default() -> Self {
+        Limits { bytes: 256 << 20, pixels: 200_000_000, memory: 1280 << 20, ratio: 1000 }
+    }
+}
+
+/// A decoded image.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// The pixels, upright, on white.
+    pub image: RgbImage,
+    /// Pixels across, after orientation.
+    pub width: u32,
+    /// Pixels down, after orientation.
+    pub height: u32,
+    /// `jpeg`, `png`, `webp`, `gif`, `bmp` or `tiff`.
+    pub format: &'static str,
+    /// When the picture was taken, local time: seconds since 1970-01-01T00:00:00 with no time zone.
+    pub taken: Option<i64>,
+    /// What EXIF says, typed; see [`Facts::exif`].
+    pub exif: Payload,
+}
+
+/// What a file says of its picture before any pixel is decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Pixels across, after orientation.
+    pub width: u32,
+    /// Pixels down, after orientation.
+    pub height: u32,
+    /// `jpeg`, `png`, `webp`, `gif`, `bmp` or `tiff`.
+    pub format: &'static str,
+    /// When the picture was taken, local time: seconds since 1970-01-01T00:00:00 with no time zone.
+    pub taken: Option<i64>,
+    /// Those of `camera` and `lens` (text), `gps` (`lat` and `lon` in degrees, `alt` in metres), `iso`, `aperture`
+    /// (f-number), `exposure` (seconds) and `focal_length` (millimetres) that EXIF gives.
+    pub exif: Payload,
+}
+
+/// A file whose header passed the limits, and whose pixels can be had.
+pub struct Opened<'a> {
+    /// What the header says.
+    pub facts: Facts,
+    /// The memory that [`Opened::decode`] will take at its peak, in bytes: so that a caller with many threads can
+    /// keep the sum of them bounded.
+    pub memory: u64,
+    decoder: Box<dyn ImageDecoder + 'a>,
+    orientation: Orientation,
+}
+
+/// Decodes `bytes`; see [`open`] and [`Opened::decode`].
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
+    let opened = open(bytes, limits)?;
+    let facts = opened.facts.clone();
+    let image = opened.decode()?;
+    let Facts { width, height, format, taken, exif } = facts;
+    Ok(Decoded { image, width, height, format, taken, exif })
+}
+
+/// Reads the header of `bytes` and checks it against `limits`; takes no memory for pixels.
+pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Opened<'a>> {
+    if bytes.len() as u64 > limits.bytes {
+        return Err(over("bytes", bytes.len() as u64, limits.bytes));
+    }
+    let (format, name) = format_of(bytes)?;
+    guarded(name, || open_as(bytes, format, name, limits))
+}
+
+impl Opened<'_> {
+    /// The pixels: RGB, upright; what is transparent is laid on white.
+    pub fn decode(self) -> Result<RgbImage> {
+        let name = self.facts.format;
+        guarded(name, || {
+            let mut image = DynamicImage::from_decoder(self.decoder).map_err(|e| broken(name, &e))?;
+            if image.color().has_alpha() {
+                image = DynamicImage::ImageRgb8(on_white(image));
+            }
+            let mut image = DynamicImage::ImageRgb8(image.into_rgb8());
+            image.apply_orientation(self.orientation);
+            Ok(image.into_rgb8())
+        })
+    }
+}
+
+fn open_as<'a>(
+    bytes: &'a [u8],
+    format: ImageFormat,
+    name: &'static str,
+    limits: &Limits,
+) -> Result<Opened<'a>> {
+    let jpeg = if format == ImageFormat::Jpeg { Some(jpeg::survey(bytes)?) } else { None };
+    let mut library = image::Limits::no_limits();
+    library.max_alloc = Some(limits.memory);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(library);
+    let mut decoder = reader.into_decoder().map_err(|e| broken(name, &e))?;
+
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, limits)?;
+    let exif = exif::read(exif_chunk(&mut decoder, bytes, format));
+    let orientation = exif.orientation;
+    let turned = matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    );
+
+    // The decoder's buffer, its own working store, and one more RGB picture where colours are converted or it is turned.
+    let rgb = 3 * u64::from(width) * u64::from(height);
+    let copies = if turned || decoder.color_type() != ColorType::Rgb8 { rgb } else { 0 };
+    let own = jpeg.map_or(0, |jpeg| bytes.len() as u64 + jpeg.coefficients);
+    let memory = decoder.total_bytes().saturating_add(copies).saturating_add(own);
+    if memory > limits.memory {
+        return Err(over("bytes of memory to decode", memory, limits.memory));
+    }
+
+    let (width, height) = if turned { (height, width) } else { (width, height) };
+    let facts = Facts { width, height, format: name, taken: exif.taken, exif: exif.fields };
+    Ok(Opened { facts, memory, decoder: Box::new(decoder), orientation })
+}
+
+/// The format that the first bytes tell, and its name; the reason if they tell none, or one that is not supported.
+fn format_of(bytes: &[u8]) -> Result<(ImageFormat, &'static str)> {
+    let refused = |reason: &str| Err(Error::image(format!("not an image: {reason}")));
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => Ok((ImageFormat::Jpeg, "jpeg")),
+        Ok(ImageFormat::Png) => Ok((ImageFormat::Png, "png")),
+        Ok(ImageFormat::WebP) => Ok((ImageFormat::WebP, "webp")),
+        Ok(ImageFormat::Gif) => Ok((ImageFormat::Gif, "gif")),
+        Ok(ImageFormat::Bmp) => Ok((ImageFormat::Bmp, "bmp")),
+        Ok(ImageFormat::Tiff) => Ok((ImageFormat::Tiff, "tiff")),
+        Ok(other) => unsupported(&format!("{other:?}").to_uppercase()),
+        Err(_) if bytes.is_empty() => refused("the file is empty"),
+        Err(_) if bytes.get(4..8) == Some(b"ftyp") => unsupported("HEIF"),
+        Err(_) if bytes.starts_with(b"\xff\x0a") || bytes.get(4..8) == Some(b"JXL ") => {
+            unsupported("JPEG XL")
+        }
+        Err(_) if is_text(bytes) => refused("the file holds text"),
+        Err(_) => refused("no known format begins like this file"),
+    }
+}
+
+fn unsupported<T>(format: &str) -> Result<T> {
+    Err(Error::image(format!("{format} is not supported: save it as JPEG, PNG, WebP, GIF, BMP or TIFF")))
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    let start = bytes.get(..512).unwrap_or(bytes);
+    let valid = match std::str::from_utf8(start) {
+        Ok(_) => true,
+        // A character may be cut by the end of what was looked at.
+        Err(e) => bytes.len() > start.len() && e.error_len().is_none(),
+    };
+    valid && !start.contains(&0)
+}
+
+fn check_size(width: u32, height: u32, limits: &Limits) -> Result<()> {
+    let (short, long) = (width.min(height), width.max(height));
+    if short == 0 {
+        return Err(Error::image(format!("empty: {width} x {height} pixels")));
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.pixels {
+        return Err(Error::image(format!(
+            "too large: {width} x {height} is {pixels} pixels, and the limit is {}",
+            limits.pixels
+        )));
+    }
+    if u64::from(long) > u64::from(short) * u64::from(limits.ratio) {
+        return Err(Error::image(format!(
+            "too narrow: {width} x {height}, and one side may be at most {} times the other",
+            limits.ratio
+        )));
+    }
+    Ok(())
+}
+
+/// The raw EXIF, as a TIFF structure; empty where there is none.
+fn exif_chunk(decoder: &mut impl ImageDecoder, bytes: &[u8], format: ImageFormat) -> Vec<u8> {
+    match format {
+        // A TIFF file is that structure itself.
+        ImageFormat::Tiff => bytes.to_vec(),
+        // EXIF that cannot be read is no reason to refuse the picture.
+        _ => decoder.exif_metadata().ok().flatten().unwrap_or_default(),
+    }
+}
+
+/// Lays a picture with transparency on white, in the file's own (gamma) values, as browsers do.
+fn on_white(image: DynamicImage) -> RgbImage {
+    let image = image.into_rgba8();
+    let (width, height) = image.dimensions();
+    let blend = |value: u8, alpha: u8| {
+        let (value, alpha) = (u32::from(value), u32::from(alpha));
+        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    };
+    let mut out = RgbImage::new(width, height);
+    for (to, from) in out.pixels_mut().zip(image.pixels()) {
+        let [red, green, blue, alpha] = from.0;
+        to.0 = [blend(red, alpha), blend(green, alpha), blend(blue, alpha)];
+    }
+    out
+}
+
+/// Runs a decoder that may panic on hostile bytes.
+fn guarded<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // What the closure holds is dropped on a panic, so no one sees it half changed.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(Error::image(format!("broken {name}: the decoder gave up on it ({said})")))
+    })
+}
+
+fn over(what: &str, found: u64, limit: u64) -> Error {
+    Error::image(format!("too large: {found} {what}, and the limit is {limit}"))
+}
+
+fn broken(name: &str, error: &ImageError) -> Error {
+    match error {
+        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Error::image(format!("truncated {name}: the file ends too early"))
+        }
+        ImageError::Limits(_) => {
+            Error::image(format!("too large: this {name} needs more memory than the limit"))
+        }
+        ImageError::Unsupported(e) => Error::image(format!("unsupported {name}: {e}")),
+        e => Error::image(format!("broken {name}: {e}")),
+    }
+}
