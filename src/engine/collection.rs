@@ -138,13 +138,11 @@ impl Collection {
         }
     }
 
-    /// The keys that `source` listed.
-    pub fn keys_of(&self, source: &str) -> Result<Vec<String>> {
-        let of_source = |row: Result<(String, Manifest)>| match row {
-            Ok((key, manifest)) => (manifest.source == source).then_some(Ok(key)),
-            Err(error) => Some(Err(error)),
-        };
-        self.store.manifests(self.record.id).filter_map(of_source).collect()
+    /// The keys that `wanted` says yes to, given each with its manifest.
+    pub fn keys_where(&self, wanted: impl Fn(&str, &Manifest) -> bool) -> Result<Vec<String>> {
+        let rows = self.store.manifests(self.record.id);
+        let keys = rows.map(|row| row.map(|(key, manifest)| wanted(&key, &manifest).then_some(key)));
+        keys.filter_map(Result::transpose).collect()
     }
 
     /// Removes items by key, all at once; returns how many were there.
