@@ -1,1 +1,73 @@
-//! Source, decode, engine: bounded, resumable, with progress.
+//! From places that hold images to the engine: bounded in memory, resumable at any point, with progress.
+//!
+//! 1. `source`   opens what the user named; each source lists entries and fetches their bytes. `folder` is the first kind.
+//! 2. `listing`  walks the sources; the manifest says which entries are unchanged, and they are done.
+//! 3. `prepare`  fetches, reads the `sidecar` files, hashes; known bytes need no more, others are decoded. Many threads, whose
+//!    memory a `gate` keeps bounded.
+//! 4. `writer`   collects batches, has the engine encode and write each at once, and goes image by image where one fails.
+//! 5. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
+//! 6. `listing`  at the end, if asked, removes what the sources no longer list.
+//!
+//! `report` counts it all and tells a [`Reporter`]; `options` are the settings, checked once.
+//!
+//! An image that cannot be taken is a [`Refusal`] with its reason, and the run goes on; a full disk or a broken model ends the run,
+//! and what was written stays. Not here: models, vectors, store, terminals.
+
+mod folder;
+mod gate;
+mod listing;
+mod options;
+mod pipeline;
+mod prepare;
+mod report;
+mod sidecar;
+mod source;
+mod writer;
+
+pub use folder::Folder;
+pub use options::{Captions, IndexOptions, Shard};
+pub use report::{Cancel, Event, Refusal, Reporter, Silent, Summary};
+pub use source::{Entry, Fetched, Listed, Sidecar, SidecarKind, Source, open};
+
+use crate::engine::Collection;
+use crate::error::Result;
+use std::ffi::OsStr;
+
+/// Brings `collection` in step with the folders and files that `sources` name (see [`open`]), as [`sync`] does.
+///
+/// # Errors
+/// [`Error::NotFound`](crate::Error::NotFound) for a source that is not there; else as [`sync`].
+pub fn index<S: AsRef<OsStr>>(
+    collection: &Collection,
+    sources: &[S],
+    options: &IndexOptions,
+    reporter: &dyn Reporter,
+    cancel: &Cancel,
+) -> Result<Summary> {
+    sync(collection, &open(sources)?, options, reporter, cancel)
+}
+
+/// Brings `collection` in step with `sources`: what is new or changed is indexed, what did not change is left, and, with
+/// [`IndexOptions::prune`], what is gone is removed.
+///
+/// What is reported as indexed is durable and can be found, whatever happens next: a run that was cancelled, failed or was
+/// killed loses none of it, and the next one goes on from there. A cancelled run returns what it did until then.
+///
+/// # Errors
+/// Whatever concerns more than one image: the settings, the store, the model, the device.
+pub fn sync(
+    collection: &Collection,
+    sources: &[Box<dyn Source>],
+    options: &IndexOptions,
+    reporter: &dyn Reporter,
+    cancel: &Cancel,
+) -> Result<Summary> {
+    let options = options.checked()?;
+    let tally = report::Tally::new(reporter);
+    let run = pipeline::Run { collection, sources, options, tally: &tally, cancel };
+    let listing = pipeline::run(run)?;
+    if options.prune && !cancel.is_set() {
+        listing::prune(run, &listing)?;
+    }
+    Ok(tally.finish())
+}

@@ -1,0 +1,69 @@
+//! A bound on memory that threads share: each takes what it will need before it needs it, and waits until that is free.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// So many bytes, to be held by several threads at once.
+pub(super) struct Gate {
+    free: Mutex<u64>,
+    freed: Condvar,
+    all: u64,
+}
+
+/// Bytes held; given back when dropped.
+pub(super) struct Held<'a> {
+    gate: &'a Gate,
+    bytes: u64,
+}
+
+impl Gate {
+    pub fn new(all: u64) -> Self {
+        Gate { free: Mutex::new(all), freed: Condvar::new(), all }
+    }
+
+    /// Waits until `bytes` are free. Who asks for more than there is gets all of it.
+    pub fn hold(&self, bytes: u64) -> Held<'_> {
+        let bytes = bytes.min(self.all);
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free =
+            self.freed.wait_while(free, |free| *free < bytes).unwrap_or_else(PoisonError::into_inner);
+        *free -= bytes;
+        Held { gate: self, bytes }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *self.gate.free.lock().unwrap_or_else(PoisonError::into_inner) += self.bytes;
+        self.gate.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[test]
+    fn never_more_than_all_is_held() {
+        let gate = Gate::new(100);
+        let (now, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..8u64 {
+                let (gate, now, most) = (&gate, &now, &most);
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let bytes = (thread * 37 + round * 11) % 120;
+                        let held = gate.hold(bytes);
+                        most.fetch_max(
+                            now.fetch_add(held.bytes, Ordering::SeqCst) + held.bytes,
+                            Ordering::SeqCst,
+                        );
+                        now.fetch_sub(held.bytes, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= 100);
+        assert_eq!(*gate.free.lock().unwrap_or_else(PoisonError::into_inner), 100);
+    }
+}

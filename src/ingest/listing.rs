@@ -1,0 +1,93 @@
+//! The first step of a run: what is there, which of it is new or changed, and, at the end, which of it is gone.
+
+use super::options::Captions;
+use super::pipeline::Run;
+use super::prepare::Task;
+use super::source::Listed;
+use crate::error::Result;
+use crate::types::ContentHash;
+use crossbeam_channel::Sender;
+use std::collections::HashSet;
+
+/// How many items are removed in one atomic batch.
+const AT_ONCE: usize = 1000;
+
+/// What a listing saw.
+#[derive(Default)]
+pub(super) struct Listing {
+    /// The hashes of all keys, a fraction of their length.
+    seen: HashSet<[u8; 16]>,
+    /// By source: whether all of it could be listed.
+    whole: Vec<bool>,
+}
+
+/// Lists all sources, counts what did not change, and sends on the rest. Stops early when nobody takes it.
+pub(super) fn list<'a>(run: Run<'a>, todo: &Sender<Task<'a>>) -> Result<Listing> {
+    let mut listing = Listing::default();
+    let mut images = 0;
+    for source in run.sources {
+        let mut whole = true;
+        for listed in source.list() {
+            if run.cancel.is_set() {
+                return Ok(listing);
+            }
+            match listed {
+                Listed::Image(mut entry) => {
+                    if !run.options.has(&entry.key) || !listing.seen.insert(short(&entry.key)) {
+                        continue;
+                    }
+                    images += 1;
+                    run.tally.listed(images, false);
+                    if run.options.captions == Captions::None {
+                        // Asking for other captions changes every image.
+                        entry.stamp.push_str(" captions:none");
+                    }
+                    if run.collection.manifest(&entry.key)?.is_some_and(|known| known.stamp == entry.stamp) {
+                        run.tally.unchanged(&entry.key);
+                    } else if todo.send(Task { source: source.as_ref(), entry }).is_err() {
+                        return Ok(listing);
+                    }
+                }
+                Listed::Refused(refusal) => {
+                    if run.options.has(&refusal.key) && listing.seen.insert(short(&refusal.key)) {
+                        images += 1;
+                        run.tally.listed(images, false);
+                        run.tally.refused(refusal);
+                    }
+                }
+                Listed::Unlisted(refusal) => {
+                    whole = false;
+                    run.tally.refused(refusal);
+                }
+            }
+        }
+        listing.whole.push(whole);
+    }
+    run.tally.listed(images, true);
+    Ok(listing)
+}
+
+/// Removes the items that the listed sources own and did not list. What could not be listed is left alone.
+pub(super) fn prune(run: Run, listing: &Listing) -> Result<()> {
+    for (source, whole) in run.sources.iter().zip(&listing.whole) {
+        if !whole {
+            continue;
+        }
+        let gone = run.collection.keys_where(|key, manifest| {
+            run.options.has(key) && source.owns(key, &manifest.source) && !listing.seen.contains(&short(key))
+        })?;
+        for keys in gone.chunks(AT_ONCE) {
+            if run.cancel.is_set() {
+                return Ok(());
+            }
+            run.tally.removed(run.collection.remove_keys(keys)? as u64);
+        }
+    }
+    Ok(())
+}
+
+/// Enough of a key's hash to tell it from billions of others.
+fn short(key: &str) -> [u8; 16] {
+    let hash = ContentHash::of(key.as_bytes()).0;
+    std::array::from_fn(|at| hash[at])
+}

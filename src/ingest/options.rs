@@ -1,0 +1,135 @@
+//! How a run is set: checked once, here.
+
+use crate::engine::decode::Limits;
+use crate::error::{Error, Result};
+use crate::types::ContentHash;
+use std::str::FromStr;
+
+/// The settings of one run.
+#[derive(Clone, Debug)]
+pub struct IndexOptions {
+    /// Images encoded and written at once; at least 1.
+    pub batch: usize,
+    /// Threads that read and decode; at least 1.
+    pub workers: usize,
+    /// Where captions come from.
+    pub captions: Captions,
+    /// Whether items of these sources are removed when their image is gone.
+    pub prune: bool,
+    /// Which part of the images this run does; None for all.
+    pub shard: Option<Shard>,
+    /// What one image may ask for.
+    pub limits: Limits,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        IndexOptions {
+            batch: 32,
+            workers,
+            captions: Captions::Sidecar,
+            prune: false,
+            shard: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl IndexOptions {
+    /// Whether this run does the image of `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.shard.is_none_or(|shard| shard.has(key))
+    }
+
+    /// The settings, if they can be met.
+    pub(super) fn checked(&self) -> Result<&Self> {
+        match self {
+            IndexOptions { batch: 0, .. } => {
+                Err(Error::invalid("a batch of 0 images", "expected at least 1"))
+            }
+            IndexOptions { workers: 0, .. } => {
+                Err(Error::invalid("0 threads to decode", "expected at least 1"))
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Where captions come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Captions {
+    /// Same-stem `.txt` and `.json` files.
+    Sidecar,
+    /// Nowhere. The other fields of a `.json` are still kept.
+    None,
+}
+
+impl FromStr for Captions {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "sidecar" => Ok(Captions::Sidecar),
+            "none" => Ok(Captions::None),
+            _ => Err(Error::invalid(format!("captions from {text:?}"), "expected sidecar or none")),
+        }
+    }
+}
+
+/// Part `index` of `count`, told by a hash of the key, so that many machines can share one listing without talking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    index: u64,
+    count: u64,
+}
+
+impl Shard {
+    /// Whether `key` is in this part.
+    pub fn has(&self, key: &str) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = ContentHash::of(key.as_bytes()).0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) % self.count == self.index
+    }
+}
+
+impl FromStr for Shard {
+    type Err = Error;
+
+    /// `I/N`, where `I` counts from 0, as the index of a Kubernetes Job does.
+    fn from_str(text: &str) -> Result<Self> {
+        let parts =
+            text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match parts {
+            Some((index, count)) if index < count => Ok(Shard { index, count }),
+            _ => {
+                Err(Error::invalid(format!("shard {text:?}"), "expected I/N with I from 0 to N-1, like 0/4"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_in_one_shard() {
+        let shards: Vec<Shard> = (0..4).map(|i| format!("{i}/4").parse().unwrap()).collect();
+        let mut sizes = [0; 4];
+        for key in (0..1000).map(|i| format!("file:///{i}.jpg")) {
+            let holders: Vec<usize> = (0..4).filter(|&i| shards[i].has(&key)).collect();
+            assert_eq!(holders.len(), 1, "{key}");
+            sizes[holders[0]] += 1;
+            assert!(IndexOptions::default().has(&key));
+        }
+        assert!(sizes.iter().all(|size| (200..300).contains(size)), "{sizes:?}");
+    }
+
+    #[test]
+    fn other_shards_are_refused() {
+        for text in ["", "1", "/", "4/4", "5/4", "0/0", "-1/4", "a/b", "1/2/3"] {
+            assert!(matches!(text.parse::<Shard>(), Err(Error::Invalid { .. })), "{text}");
+        }
+    }
+}

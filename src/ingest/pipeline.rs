@@ -1,0 +1,92 @@
+//! The threads between a listing and the collection, and the bounded channels that join them.
+//!
+//!     lister --todo--> dispatcher --work--> workers (fetch, hash, decode)
+//!                          |                   |
+//!                          +--order--> writer <+  (batches, encodes, writes)
+//!
+//! The dispatcher gives the writer, in listing order, a place where each outcome will appear; so items are numbered in
+//! the same order however many workers there are, and no more than `order` holds are under way or waiting. The lister
+//! runs ahead further than that, so that a reporter knows soon how much there is to do.
+
+use super::listing::{Listing, list};
+use super::options::IndexOptions;
+use super::prepare::{Outcome, Task, Workshop};
+use super::report::{Cancel, Tally};
+use super::source::Source;
+use super::writer::Writer;
+use crate::engine::Collection;
+use crate::error::{Error, Result};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::thread;
+
+/// How far the listing runs ahead of the work, in entries of a few hundred bytes.
+const AHEAD: usize = 1 << 16;
+
+/// What all threads of a run share.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub collection: &'a Collection,
+    pub sources: &'a [Box<dyn Source>],
+    pub options: &'a IndexOptions,
+    pub tally: &'a Tally<'a>,
+    pub cancel: &'a Cancel,
+}
+
+/// A task, and where its outcome goes.
+type Job<'a> = (Task<'a>, Sender<Outcome>);
+
+/// A task, and where its outcome appears.
+pub(super) type Due<'a> = (Task<'a>, Receiver<Outcome>);
+
+/// Indexes everything that is listed, and returns what the listing saw. When one part fails, its ends of the channels
+/// close, and the others stop at their next image.
+pub(super) fn run(run: Run) -> Result<Listing> {
+    let options = run.options;
+    let window = 2 * options.batch + options.workers;
+    let workshop = &Workshop::new(run.collection, options);
+    thread::scope(|scope| {
+        let (todo, listed) = bounded(AHEAD);
+        let (work, jobs) = bounded(options.workers);
+        let (order, due) = bounded(window);
+        let lister = scope.spawn(move || list(run, &todo));
+        scope.spawn(move || dispatch(run.cancel, &listed, &work, &order));
+        for _ in 0..options.workers {
+            let jobs = jobs.clone();
+            scope.spawn(move || labour(run.cancel, workshop, &jobs));
+        }
+        drop(jobs);
+        let written = Writer::new(run, workshop).write(due);
+        let listing = lister.join().unwrap_or_else(|_| Err(broke("listing")));
+        written.and(listing)
+    })
+}
+
+fn dispatch<'a>(
+    cancel: &Cancel,
+    listed: &Receiver<Task<'a>>,
+    work: &Sender<Job<'a>>,
+    order: &Sender<Due<'a>>,
+) {
+    for task in listed {
+        let (done, outcome) = bounded(1);
+        let copy = Task { source: task.source, entry: task.entry.clone() };
+        if cancel.is_set() || order.send((copy, outcome)).is_err() || work.send((task, done)).is_err() {
+            return;
+        }
+    }
+}
+
+/// A job that is dropped undone closes its place, which tells the writer to stop.
+fn labour(cancel: &Cancel, workshop: &Workshop, jobs: &Receiver<Job>) {
+    for (task, done) in jobs {
+        if cancel.is_set() {
+            return;
+        }
+        // Nobody waits for it where the writer has failed.
+        let _ = done.send(workshop.prepare(&task));
+    }
+}
+
+fn broke(what: &str) -> Error {
+    Error::Compute { reason: format!("{what} broke off: please report it") }
+}

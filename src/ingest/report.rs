@@ -1,0 +1,133 @@
+//! What a run tells while it goes on, and what it says at its end; and how it is told to stop.
+
+use serde::Serialize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Something that was brought and could not be taken.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Refusal {
+    /// Its URI.
+    pub key: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What a run did: the last line of `eyeshot index --json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Images written: new, changed, or with changed captions.
+    pub indexed: u64,
+    /// Images left as they were, because nothing about them changed.
+    pub unchanged: u64,
+    /// Items taken away, because their image is gone.
+    pub removed: u64,
+    /// How many of the indexed had bytes that were known, so that their vectors were reused.
+    pub duplicates: u64,
+    /// What was refused, by key.
+    pub refused: Vec<Refusal>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What happens while a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// So many images have been found so far, those that need no work among them.
+    Listed {
+        /// How many.
+        images: u64,
+        /// Whether no more will be found.
+        complete: bool,
+    },
+    /// So many more were written, and can be found from now on.
+    Indexed(u64),
+    /// One more, of this key, needed no work.
+    Unchanged(&'a str),
+    /// One more could not be taken.
+    Refused(&'a Refusal),
+    /// So many items were taken away.
+    Removed(u64),
+}
+
+/// Hears what happens, from several threads.
+pub trait Reporter: Sync {
+    /// Something happened. Must not wait for anything.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Hears nothing.
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn event(&self, _event: Event<'_>) {}
+}
+
+/// A flag that stops a run between two images. What was written stays; the next run goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks to stop.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether someone asked to stop.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts what is reported, so that the summary and the reporter cannot tell two stories.
+pub(super) struct Tally<'a> {
+    reporter: &'a dyn Reporter,
+    started: Instant,
+    summary: Mutex<Summary>,
+}
+
+impl<'a> Tally<'a> {
+    pub fn new(reporter: &'a dyn Reporter) -> Self {
+        Tally { reporter, started: Instant::now(), summary: Mutex::default() }
+    }
+
+    pub fn listed(&self, images: u64, complete: bool) {
+        self.reporter.event(Event::Listed { images, complete });
+    }
+
+    pub fn indexed(&self, images: u64, duplicates: u64) {
+        self.count(|summary| {
+            summary.indexed += images;
+            summary.duplicates += duplicates;
+        });
+        self.reporter.event(Event::Indexed(images));
+    }
+
+    pub fn unchanged(&self, key: &str) {
+        self.count(|summary| summary.unchanged += 1);
+        self.reporter.event(Event::Unchanged(key));
+    }
+
+    pub fn refused(&self, refusal: Refusal) {
+        self.reporter.event(Event::Refused(&refusal));
+        self.count(|summary| summary.refused.push(refusal));
+    }
+
+    pub fn removed(&self, images: u64) {
+        self.count(|summary| summary.removed += images);
+        self.reporter.event(Event::Removed(images));
+    }
+
+    /// The end: refusals in the order of their keys, whichever thread met them first.
+    pub fn finish(self) -> Summary {
+        let mut summary = self.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+        summary.refused.sort();
+        summary.seconds = (self.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        summary
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Summary)) {
+        change(&mut self.summary.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
