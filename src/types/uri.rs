@@ -44,7 +44,13 @@ mod tests {
 
     #[test]
     fn every_path_comes_back() {
-        for bytes in [&b"/a/b.jpg"[..], b"/with space/%41?#.png", b"/new\nline", b"/\xff\xfe.gif", "/é😀.webp".as_bytes()] {
+        for bytes in [
+            &b"/a/b.jpg"[..],
+            b"/with space/%41?#.png",
+            b"/new\nline",
+            b"/\xff\xfe.gif",
+            "/é😀.webp".as_bytes(),
+        ] {
             let path = Path::new(OsStr::from_bytes(bytes));
             let uri = from_path(path);
             assert!(uri.is_ascii() && !uri.contains([' ', '\n', '?', '#']), "{uri}");
