@@ -1,9 +1,9 @@
 //! Pillow's resampling, bit for bit: one pass along each row, one down each column, 8 bits kept between them.
 //!
 //! The arithmetic is that of Pillow's `Resample.c`: antialiased (the filter widens with the scale), coefficients in fixed
-//! point with 22 bits, the horizontal pass first. Scaling libraries that go the other way round, or hold fewer bits, differ
-//! by a grey level here and there, and an embedding feels it in its third digit. Only the part of the result that is asked
-//! for is computed.
+//! point with 22 bits, the passes in Pillow 13's order. Scaling libraries that go the other way round, or hold fewer bits,
+//! differ by a grey level here and there, and an embedding feels it in its third digit. Only the part of the result that
+//! is asked for is computed.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -79,22 +79,25 @@ pub fn resample(rgb: &[u8], columns: &Axis, rows: &Axis, filter: Filter) -> Vec<
     if filter == Filter::Nearest {
         return nearest(rgb, columns, rows);
     }
-    let vertical = Taps::new(rows, filter);
-    // Only the rows that the vertical pass reads.
-    let needed = vertical.reach();
-    let stride = columns.source * 3;
-    let rgb = &rgb[needed.start * stride..needed.end * stride];
-    let narrowed = if columns.scaled == columns.source {
-        crop(rgb, columns.source, &columns.kept)
+    let (down, along) = (Taps::new(rows, filter), Taps::new(columns, filter));
+    // Only what the second pass reads is made by the first.
+    let (tall, wide) = (down.reach(), along.reach());
+    if vertical_first(columns, rows) {
+        let narrowed = crop(rgb, columns.source, &wide);
+        let flattened = vertical(&narrowed, wide.len(), &down, 0);
+        horizontal(&flattened, wide.len(), &along, wide.start)
     } else {
-        horizontal(rgb, columns, &Taps::new(columns, filter))
-    };
-    if rows.scaled == rows.source {
-        return narrowed;
+        let stride = columns.source * 3;
+        let narrowed = horizontal(&rgb[tall.start * stride..tall.end * stride], columns.source, &along, 0);
+        vertical(&narrowed, columns.kept.len(), &down, tall.start)
     }
-    let mut scaled = vec![0; rows.kept.len() * columns.kept.len() * 3];
-    vertically(&narrowed, columns.kept.len() * 3, &vertical, needed.start, &mut scaled);
-    scaled
+}
+
+/// Which pass Pillow 13 begins with (found by comparing it with both, over some 1,500 sizes). Older ones always begin with
+/// the horizontal, which makes a difference for pictures more than twice as high as wide.
+fn vertical_first(columns: &Axis, rows: &Axis) -> bool {
+    let lost = |axis: &Axis| axis.source as i64 - axis.scaled as i64;
+    lost(rows) > 0 && lost(rows) > 2 * lost(columns)
 }
 
 /// For each kept pixel of an axis: where its window begins, and the weights of what is in it.
@@ -156,25 +159,30 @@ fn crop(rgb: &[u8], width: usize, kept: &Range<usize>) -> Vec<u8> {
     rgb.chunks_exact(width * 3).flat_map(|row| &row[kept.start * 3..kept.end * 3]).copied().collect()
 }
 
-/// Each row's kept pixels.
-fn horizontal(rgb: &[u8], columns: &Axis, taps: &Taps) -> Vec<u8> {
+/// Each row's kept pixels. `rgb` is `width` pixels wide and begins at the source's column `first`.
+fn horizontal(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
+    if taps.width == 1 {
+        let kept = taps.reach();
+        return crop(rgb, width, &(kept.start - first..kept.end - first));
+    }
     // Windows of whole chunks: they begin further left where they would end past the row, and a row that is shorter than
     // a window is lengthened.
     let chunks = taps.width.div_ceil(8);
-    let width = columns.source.max(chunks * 8);
     let lengthened: Vec<u8>;
-    let rgb = if width == columns.source {
-        rgb
-    } else {
-        let rows = rgb.chunks_exact(columns.source * 3);
-        lengthened =
-            rows.flat_map(|row| row.iter().copied().chain([0; 3].repeat(width - columns.source))).collect();
-        &lengthened
+    let (rgb, width) = match (chunks * 8).checked_sub(width) {
+        None | Some(0) => (rgb, width),
+        Some(more) => {
+            let rows = rgb.chunks_exact(width * 3);
+            lengthened =
+                rows.flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0, more * 3))).collect();
+            (lengthened.as_slice(), width + more)
+        }
     };
-    let starts: Vec<usize> = taps.starts.iter().map(|start| (*start).min(width - chunks * 8)).collect();
+    let starts: Vec<usize> =
+        taps.starts.iter().map(|start| (start - first).min(width - chunks * 8)).collect();
     let mut weights = vec![0; starts.len() * chunks * LANES];
     for (pixel, wide) in weights.chunks_exact_mut(chunks * LANES).enumerate() {
-        let shift = taps.starts[pixel] - starts[pixel];
+        let shift = taps.starts[pixel] - first - starts[pixel];
         let taps = &taps.weights[pixel * taps.width..][..taps.ends[pixel] - taps.starts[pixel]];
         for (tap, weight) in taps.iter().enumerate() {
             wide[(shift + tap) * 3..][..3].fill(*weight);
@@ -186,6 +194,18 @@ fn horizontal(rgb: &[u8], columns: &Axis, taps: &Taps) -> Vec<u8> {
         along(row, &starts, &weights, out);
     }
     narrowed
+}
+
+/// Each column's kept pixels. `rgb` is `width` pixels wide and begins at the source's row `first`.
+fn vertical(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
+    let stride = width * 3;
+    if taps.width == 1 {
+        let kept = taps.reach();
+        return rgb[(kept.start - first) * stride..(kept.end - first) * stride].to_vec();
+    }
+    let mut flattened = vec![0; taps.starts.len() * stride];
+    down(rgb, stride, taps, first, &mut flattened);
+    flattened
 }
 
 /// The fastest version of a loop that this CPU can run; the body is the same.
@@ -209,7 +229,7 @@ macro_rules! widest {
 }
 
 widest!(along, along_body, (row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]));
-widest!(vertically, vertically_body, (rgb: &[u8], stride: usize, taps: &Taps, first: usize, out: &mut [u8]));
+widest!(down, down_body, (rgb: &[u8], stride: usize, taps: &Taps, first: usize, out: &mut [u8]));
 
 #[inline(always)]
 fn along_body(row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]) {
@@ -230,7 +250,7 @@ fn along_body(row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]) {
 }
 
 #[inline(always)]
-fn vertically_body(rgb: &[u8], stride: usize, taps: &Taps, first: usize, out: &mut [u8]) {
+fn down_body(rgb: &[u8], stride: usize, taps: &Taps, first: usize, out: &mut [u8]) {
     const BLOCK: usize = 64;
     for (line, out) in out.chunks_exact_mut(stride).enumerate() {
         let rows = taps.starts[line] - first..taps.ends[line] - first;
