@@ -83,6 +83,16 @@ fn expand_home(spec: &str) -> PathBuf {
 
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        Error::Compute { reason: error.to_string() }
+        Error::Compute { reason: plain(&error) }
+    }
+}
+
+/// What the tensor library says, without the stack trace that it appends where `RUST_BACKTRACE` is set.
+fn plain(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => plain(inner),
+        candle_core::Error::WithPath { inner, .. } => plain(inner),
+        candle_core::Error::Context { inner, context } => format!("{context}: {}", plain(inner)),
+        other => other.to_string(),
     }
 }

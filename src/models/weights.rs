@@ -4,6 +4,7 @@
 //! tensor. A *survey* loads nothing: it writes down what is asked for and what is there, for `eyeshot model check`.
 
 use super::files::{Blob, ModelFiles};
+use super::plain;
 use crate::{Error, Result};
 use candle_core::pickle::PthTensors;
 use candle_core::safetensors::{MmapedSafetensors, SliceSafetensors};
@@ -72,7 +73,7 @@ impl Weights {
         let mut index = HashMap::new();
         for file in names {
             let store = Store::open(files.blob(&file)?, &file)
-                .map_err(|e| files.error(format!("{file} can't be read as a checkpoint: {e}")))?;
+                .map_err(|e| files.error(format!("{file} can't be read as a checkpoint: {}", plain(&e))))?;
             index.extend(store.names().into_iter().map(|name| (name, parts.len())));
             parts.push(Part { file, store });
         }
@@ -121,7 +122,8 @@ impl Weights {
             if let Ok(mut rows) = rows.lock() {
                 rows.push(row);
             }
-            return Ok(Tensor::zeros(1, self.dtype, &self.device)?.broadcast_as(shape)?);
+            // One zero, seen from everywhere: a survey takes no memory.
+            return Ok(Tensor::zeros((), self.dtype, &self.device)?.broadcast_as(shape)?);
         }
         let Some(part) = self.part(name) else {
             return Err(self.error(format!("{} has no tensor {name}", self.place)));
@@ -137,7 +139,7 @@ impl Weights {
         let tensor = part
             .store
             .load(name, &self.device)
-            .map_err(|e| self.error(format!("{}: {name} can't be read: {e}", part.file)))?;
+            .map_err(|e| self.error(format!("{}: {name} can't be read: {}", part.file, plain(&e))))?;
         Ok(tensor.to_dtype(self.dtype)?)
     }
 

@@ -177,7 +177,9 @@ impl Store {
 /// sled reports a held lock as an I/O error of the kind "other" or "would block", whose text names the lock.
 fn opening(path: &Path, error: sled::Error) -> Error {
     match &error {
-        sled::Error::Io(e) if e.kind() == std::io::ErrorKind::WouldBlock || e.to_string().contains("lock") => {
+        sled::Error::Io(e)
+            if e.kind() == std::io::ErrorKind::WouldBlock || e.to_string().contains("lock") =>
+        {
             Error::Busy { path: path.to_owned() }
         }
         _ => failed(error),

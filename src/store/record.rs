@@ -96,7 +96,8 @@ pub(super) fn slot_in_key(key: &[u8], skip: usize) -> Result<u32> {
 }
 
 pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::Storage { reason: format!("a record can't be written: {e}") })
+    serde_json::to_vec(value)
+        .map_err(|e| Error::Storage { reason: format!("a record can't be written: {e}") })
 }
 
 pub(super) fn unreadable(what: &str) -> Error {
@@ -104,5 +105,6 @@ pub(super) fn unreadable(what: &str) -> Error {
 }
 
 fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| Error::Corrupt { reason: format!("a {what} record can't be read: {e}") })
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::Corrupt { reason: format!("a {what} record can't be read: {e}") })
 }

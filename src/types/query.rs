@@ -27,7 +27,16 @@ pub struct Query {
 impl Query {
     /// A query of `terms` with the usual settings: ten hits, no conditions.
     pub fn new(terms: Vec<Term>) -> Self {
-        Query { terms, limit: 10, offset: 0, side: Side::Image, filter: None, min_score: None, ef: None, exact: false }
+        Query {
+            terms,
+            limit: 10,
+            offset: 0,
+            side: Side::Image,
+            filter: None,
+            min_score: None,
+            ef: None,
+            exact: false,
+        }
     }
 }
 

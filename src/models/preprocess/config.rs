@@ -3,16 +3,16 @@
 //! `preprocessor_config.json` as transformers' image processors write it, the `image_processor` part of a newer
 //! `processor_config.json`, or OpenCLIP's `open_clip_config.json`. Keys that are missing have their processor's defaults.
 
+use super::resample::Filter;
 use crate::Result;
 use crate::models::files::{ModelFiles, OPEN_CLIP, PROCESSOR};
-use fast_image_resize::{FilterType, ResizeAlg};
 use serde_json::Value;
 
 /// The steps a picture goes through, in this order; None skips one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// Scale to a size.
-    pub resize: Option<(Target, ResizeAlg)>,
+    pub resize: Option<(Target, Filter)>,
     /// Cut (height, width) from the middle, with black where the picture is smaller.
     pub crop: Option<(u32, u32)>,
     /// Multiply the 0..=255 of each colour.
@@ -81,7 +81,7 @@ fn transformers(json: &Value) -> Parsed<Recipe> {
         Value::Null => defaults.resample,
         value => value.as_u64().ok_or_else(|| unreadable("resample", value))?,
     };
-    let algorithm = algorithm(resample).ok_or_else(|| format!("resample is {resample}, expected 0 to 5"))?;
+    let filter = filter(resample).ok_or_else(|| format!("resample is {resample}, expected 0 to 5"))?;
     let factor = match &json["rescale_factor"] {
         Value::Null => 1.0 / 255.0,
         value => {
@@ -94,7 +94,7 @@ fn transformers(json: &Value) -> Parsed<Recipe> {
         return Err(format!("image_std is {std:?}, which can't be divided by"));
     }
     Ok(Recipe {
-        resize: flag(json, "do_resize", true)?.then_some((size, algorithm)),
+        resize: flag(json, "do_resize", true)?.then_some((size, filter)),
         crop: flag(json, "do_center_crop", defaults.crop.is_some())?.then_some(crop),
         rescale: flag(json, "do_rescale", true)?.then_some(factor),
         normalize: flag(json, "do_normalize", true)?.then_some((mean, std)),
@@ -136,28 +136,28 @@ fn open_clip(json: &Value) -> Parsed<Recipe> {
         Some("squash") => Target::Exact(height, width),
         other => return Err(format!("resize_mode {other:?} to {height} x {width} is not a known one")),
     };
-    let resample = match preprocess["interpolation"].as_str() {
-        None | Some("bicubic") => 3,
-        Some("bilinear") => 2,
+    let filter = match preprocess["interpolation"].as_str() {
+        None | Some("bicubic") => Filter::Bicubic,
+        Some("bilinear") => Filter::Bilinear,
         Some(other) => return Err(format!("interpolation {other:?} is neither bicubic nor bilinear")),
     };
     Ok(Recipe {
-        resize: algorithm(resample).map(|algorithm| (target, algorithm)),
+        resize: Some((target, filter)),
         crop: Some((height, width)),
         rescale: Some(1.0 / 255.0),
         normalize: Some((mean, std)),
     })
 }
 
-/// Pillow's numbers for its resampling filters.
-fn algorithm(pillow: u64) -> Option<ResizeAlg> {
+/// Pillow's numbers for its filters.
+fn filter(pillow: u64) -> Option<Filter> {
     Some(match pillow {
-        0 => ResizeAlg::Nearest,
-        1 => ResizeAlg::Convolution(FilterType::Lanczos3),
-        2 => ResizeAlg::Convolution(FilterType::Bilinear),
-        3 => ResizeAlg::Convolution(FilterType::CatmullRom),
-        4 => ResizeAlg::Convolution(FilterType::Box),
-        5 => ResizeAlg::Convolution(FilterType::Hamming),
+        0 => Filter::Nearest,
+        1 => Filter::Lanczos,
+        2 => Filter::Bilinear,
+        3 => Filter::Bicubic,
+        4 => Filter::Box,
+        5 => Filter::Hamming,
         _ => return None,
     })
 }

@@ -1,19 +1,20 @@
 //! From a decoded picture to the numbers that a vision tower reads.
 //!
 //! 1. `config` reads the recipe that the checkpoint brings.
-//! 2. Here a picture is scaled, cut, and its colours normalised, as transformers' Pillow-backed processors do it. Scaling
+//! 2. `resample` scales as Pillow does.
+//! 3. Here a picture is scaled, cut, and its colours normalised, as transformers' Pillow-backed processors do it. Scaling
 //!    and cutting are one step: only the pixels that stay are computed, so that a very long picture costs no more than a
 //!    square one.
 
 mod config;
+mod resample;
 
 pub use config::{Recipe, Target};
+pub use resample::Filter;
 
 use super::files::ModelFiles;
 use crate::{Error, Result};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{PixelType, ResizeAlg, ResizeOptions, Resizer};
-use std::cell::RefCell;
+use resample::{Axis, resample};
 
 /// A picture as a vision tower reads it: 3 x height x width, colour planes in the order red, green, blue.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +42,6 @@ pub struct Preprocess {
     recipe: Recipe,
     /// For each colour, what each of its 256 values becomes.
     table: [[f32; 256]; 3],
-}
-
-thread_local! {
-    // Keeps its buffers from one picture to the next.
-    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
 impl Preprocess {
@@ -87,104 +83,76 @@ impl Preprocess {
         if width == 0 || height == 0 {
             return Err(Error::image("the image has no pixels"));
         }
-        let plan = Plan::new(&self.recipe, (height, width));
-        if plan.is_identity((height, width)) {
-            return Ok(self.normalize(image.as_raw(), (height, width), &plan));
-        }
-        let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3)
-            .map_err(|e| Error::image(format!("its buffer is odd: {e}")))?;
-        let (rows, columns) = (plan.vertical.kept, plan.horizontal.kept);
-        let mut scaled = Image::new(columns, rows, PixelType::U8x3);
-        let options = ResizeOptions::new().resize_alg(plan.algorithm).use_alpha(false).crop(
-            plan.horizontal.from,
-            plan.vertical.from,
-            plan.horizontal.length,
-            plan.vertical.length,
-        );
-        RESIZER
-            .with_borrow_mut(|resizer| resizer.resize(&source, &mut scaled, &options))
-            .map_err(|e| Error::image(format!("it can't be scaled: {e}")))?;
-        Ok(self.normalize(scaled.buffer(), (rows, columns), &plan))
+        let plan = Plan::new(&self.recipe, (height as usize, width as usize));
+        let scaled = resample(image.as_raw(), &plan.columns.axis, &plan.rows.axis, plan.filter);
+        Ok(self.normalize(&scaled, &plan))
     }
 
     /// Lays the interleaved `bytes` out as planes, in the middle of the output, black around them.
-    fn normalize(&self, bytes: &[u8], (rows, columns): (u32, u32), plan: &Plan) -> Pixels {
-        let (height, width) = (plan.vertical.output, plan.horizontal.output);
-        let area = height as usize * width as usize;
+    fn normalize(&self, bytes: &[u8], plan: &Plan) -> Pixels {
+        let (height, width) = (plan.rows.output, plan.columns.output);
+        let area = height * width;
         let mut values = Vec::with_capacity(3 * area);
         for table in &self.table {
             values.resize(values.len() + area, table[0]);
         }
-        let (top, left) = (plan.vertical.before as usize, plan.horizontal.before as usize);
-        let line = columns as usize * 3;
+        let kept = plan.columns.axis.kept.len();
         for (colour, table) in self.table.iter().enumerate() {
-            for (row, source) in bytes.chunks_exact(line).take(rows as usize).enumerate() {
-                let start = colour * area + (top + row) * width as usize + left;
-                let target = values[start..].iter_mut().take(columns as usize);
+            for (row, source) in bytes.chunks_exact(kept * 3).enumerate() {
+                let start = colour * area + (plan.rows.before + row) * width + plan.columns.before;
+                let target = values.iter_mut().skip(start).take(kept);
                 for (value, pixel) in target.zip(source.chunks_exact(3)) {
                     *value = table[usize::from(pixel[colour])];
                 }
             }
         }
-        Pixels { values, height, width }
+        Pixels { values, height: height as u32, width: width as u32 }
     }
 }
 
-/// What happens along the two axes of one picture.
+/// What happens to one picture.
 struct Plan {
-    vertical: Axis,
-    horizontal: Axis,
-    algorithm: ResizeAlg,
+    rows: Placed,
+    columns: Placed,
+    filter: Filter,
 }
 
-/// What happens along one axis: the source's stretch `from..from + length` becomes `kept` pixels, which lie in `output`
-/// pixels after `before` black ones.
-struct Axis {
-    from: f64,
-    length: f64,
-    kept: u32,
-    before: u32,
-    output: u32,
+/// One axis: what is computed of it, and where that lies in `output` pixels: after `before` black ones.
+struct Placed {
+    axis: Axis,
+    before: usize,
+    output: usize,
 }
 
 impl Plan {
-    fn new(recipe: &Recipe, (height, width): (u32, u32)) -> Self {
-        let algorithm = recipe.resize.map_or(ResizeAlg::Nearest, |(_, algorithm)| algorithm);
+    fn new(recipe: &Recipe, (height, width): (usize, usize)) -> Self {
+        let filter = recipe.resize.map_or(Filter::Nearest, |(_, filter)| filter);
         let (rows, columns) = match recipe.resize {
-            Some((Target::Exact(rows, columns), _)) => (rows, columns),
+            Some((Target::Exact(rows, columns), _)) => (rows as usize, columns as usize),
             Some((Target::ShortestEdge(edge), _)) => {
                 // transformers' get_resize_output_image_size: int(edge * long / short).
-                let long = u64::from(edge) * u64::from(height.max(width)) / u64::from(height.min(width));
-                let long = u32::try_from(long).unwrap_or(u32::MAX);
+                let edge = edge as usize;
+                let long = edge.saturating_mul(height.max(width)) / height.min(width);
                 if width <= height { (long, edge) } else { (edge, long) }
             }
             None => (height, width),
         };
-        let (crop_rows, crop_columns) = recipe.crop.unwrap_or((rows, columns));
+        let (crop_rows, crop_columns) =
+            recipe.crop.map_or((rows, columns), |(h, w)| (h as usize, w as usize));
         Plan {
-            vertical: Axis::new(height, rows, crop_rows),
-            horizontal: Axis::new(width, columns, crop_columns),
-            algorithm,
+            rows: Placed::new(height, rows, crop_rows),
+            columns: Placed::new(width, columns, crop_columns),
+            filter,
         }
-    }
-
-    fn is_identity(&self, (height, width): (u32, u32)) -> bool {
-        [(&self.vertical, height), (&self.horizontal, width)].iter().all(|(axis, source)| {
-            axis.from == 0.0 && axis.kept == *source && axis.length == f64::from(*source)
-        })
     }
 }
 
-impl Axis {
+impl Placed {
     /// `source` pixels scaled to `scaled`, of which the middle `crop` are kept: transformers' `center_crop`, which cuts at
     /// floor((scaled - crop) / 2) and pads at ceil((crop - scaled) / 2).
-    fn new(source: u32, scaled: u32, crop: u32) -> Self {
-        if crop >= scaled {
-            let before = (crop - scaled).div_ceil(2);
-            return Axis { from: 0.0, length: f64::from(source), kept: scaled, before, output: crop };
-        }
-        let step = f64::from(source) / f64::from(scaled);
-        let (from, length) = (f64::from((scaled - crop) / 2) * step, f64::from(crop) * step);
-        Axis { from, length, kept: crop, before: 0, output: crop }
+    fn new(source: usize, scaled: usize, crop: usize) -> Self {
+        let from = scaled.saturating_sub(crop) / 2;
+        let axis = Axis { source, scaled, kept: from..from + crop.min(scaled) };
+        Placed { axis, before: crop.saturating_sub(scaled).div_ceil(2), output: crop }
     }
 }

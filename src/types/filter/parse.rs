@@ -109,7 +109,9 @@ impl Reader {
 
     fn value(&mut self, field: &Field, op: Op) -> Result<Value<'static>> {
         let word = self.next().ok_or_else(|| wrong("it ends where a value should stand"))?;
-        if !word.quoted && matches!(word.text.as_str(), "(" | ")" | "," | "=" | "<" | ">" | "<=" | ">=" | "!=") {
+        if !word.quoted
+            && matches!(word.text.as_str(), "(" | ")" | "," | "=" | "<" | ">" | "<=" | ">=" | "!=")
+        {
             return Err(wrong(format!("{:?} stands where a value should", word.text)));
         }
         typed(field, op, &word)
@@ -174,7 +176,11 @@ fn time(text: &str) -> Option<Value<'static>> {
         (first.into(), first.tomorrow().ok()?.into())
     } else {
         let moment = text.parse::<DateTime>().ok()?;
-        let step = if text.matches(':').count() < 2 { jiff::Span::new().minutes(1) } else { jiff::Span::new().seconds(1) };
+        let step = if text.matches(':').count() < 2 {
+            jiff::Span::new().minutes(1)
+        } else {
+            jiff::Span::new().seconds(1)
+        };
         (moment, moment.checked_add(step).ok()?)
     };
     Some(Value::Time { from: seconds(from)?, to: seconds(to)? })

@@ -59,7 +59,9 @@ impl Value<'_> {
     pub fn holds(&self, op: Op, wanted: &Value<'_>) -> bool {
         match (self, wanted) {
             (Value::Number(a), Value::Number(b)) => ordered(op, a, b, b),
-            (Value::Time { from, .. }, Value::Time { from: start, to: end }) => ordered(op, from, start, &(end - 1)),
+            (Value::Time { from, .. }, Value::Time { from: start, to: end }) => {
+                ordered(op, from, start, &(end - 1))
+            }
             (Value::Text(a), Value::Text(b)) => match op {
                 Op::Contains => a.to_lowercase().contains(&b.to_lowercase()),
                 Op::Prefix => a.starts_with(b.as_ref()),
