@@ -52,6 +52,9 @@
 //! | manifest | for each key: where it came from, its stamp, its hash; makes ingestion resumable |
 //! | demo models, emoji scenes | small models that ship with Eyeshot, and the world they know |
 
+// Library code answers with an error where input can reach; tests may insist.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::exit))]
+
 pub mod cli;
 pub mod config;
 pub mod engine;

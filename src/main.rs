@@ -1,5 +1,5 @@
 //! The `eyeshot` program: see [`eyeshot::cli`].
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    eyeshot::cli::run()
 }

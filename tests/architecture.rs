@@ -88,7 +88,8 @@ fn arrows_point_down() {
         if layer == "lib" || layer == "main" {
             continue;
         }
-        let (_, may) = MAY_USE.iter().find(|(name, _)| *name == layer).unwrap_or_else(|| panic!("no layer {layer}"));
+        let (_, may) =
+            MAY_USE.iter().find(|(name, _)| *name == layer).unwrap_or_else(|| panic!("no layer {layer}"));
         for name in named(&code(&file)) {
             seen += 1;
             let fine = name == layer || FOR_ALL.contains(&name.as_str()) || may.contains(&name.as_str());
@@ -106,9 +107,9 @@ fn libraries_stay_in_their_layer() {
         let code = code(&file);
         for (library, owner) in OWNED.iter().filter(|(_, owner)| *owner != layer) {
             let path = format!("{library}::");
-            let named = code.match_indices(&path).any(|(at, _)| {
-                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
-            });
+            let named = code
+                .match_indices(&path)
+                .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
             assert!(!named, "{} names {library}, which belongs to {owner}", file.display());
         }
     }

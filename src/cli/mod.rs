@@ -1,1 +1,99 @@
-//! One file a verb.
+//! The command line: one file a verb. Prints for people, or JSON lines with `--json`; results go to standard output,
+//! progress and remarks to standard error.
+//!
+//! 1. `args`      the flags that all verbs share, each with its `EYESHOT_*` twin.
+//! 2. this file   tells the verbs apart and turns an outcome into an exit code.
+//! 3. `output`    lines to standard output; a reader that went away ends the program quietly.
+//! 4. `progress`  bars on standard error, for ingestion and downloads.
+//! 5. `index`, `search`, `embed`, `collection`, `model`, `eval`, `demo`: the verbs.
+//!
+//! Not here: anything that a server would need too.
+
+mod args;
+mod collection;
+mod demo;
+mod embed;
+mod eval;
+mod index;
+mod model;
+mod output;
+mod progress;
+mod search;
+mod terms;
+
+use crate::error::{Error, Result};
+use args::Shared;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Find images by what they show.
+///
+/// Index a folder once, then search it by words, by pictures, or both:
+///
+///   eyeshot index ~/Pictures
+///   eyeshot search "a dog on the beach"
+///   eyeshot search --image dog.jpg --minus grass
+///
+/// Try it on the images that ship with it: eyeshot demo
+#[derive(Parser)]
+#[command(
+    name = "eyeshot",
+    version,
+    verbatim_doc_comment,
+    max_term_width = 110,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Demo(demo::Demo),
+    Index(index::IndexVerb),
+    Search(search::Search),
+    Embed(embed::Embed),
+    Eval(eval::Eval),
+    Collection(collection::CollectionVerb),
+    Model(model::ModelVerb),
+}
+
+/// How a verb ended, where it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Everything is done.
+    Done,
+    /// Done, but some items were refused; each was listed.
+    Refused,
+}
+
+/// Runs the program on its arguments. Exit codes: 0 done, 1 failed, 2 bad arguments, 3 done but some items were refused.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.verb {
+        Verb::Demo(verb) => verb.run(&cli.shared),
+        Verb::Index(verb) => verb.run(&cli.shared),
+        Verb::Search(verb) => verb.run(&cli.shared),
+        Verb::Embed(verb) => verb.run(&cli.shared),
+        Verb::Eval(verb) => verb.run(&cli.shared),
+        Verb::Collection(verb) => verb.run(&cli.shared),
+        Verb::Model(verb) => verb.run(&cli.shared),
+    };
+    code(outcome)
+}
+
+fn code(outcome: Result<Outcome>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Refused) => ExitCode::from(3),
+        // Whoever read our output has had enough: nothing to say, and nobody to say it to.
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if error.is_callers() { 2 } else { 1 })
+        }
+    }
+}

@@ -86,7 +86,12 @@ impl Collection {
             vectors: s.len(),
         };
         let spaces = vec![space(&self.images), space(&self.captions)];
-        Ok(Info { name: self.name().to_owned(), items: self.images.len(), spaces, bytes: self.store.bytes()? })
+        Ok(Info {
+            name: self.name().to_owned(),
+            items: self.images.len(),
+            spaces,
+            bytes: self.store.bytes()?,
+        })
     }
 
     /// The encoder that made its vectors, loaded when first asked for; its files must still be the same.
@@ -97,14 +102,18 @@ impl Collection {
         let encoder = self.encoders.get(self.model())?;
         if encoder.fingerprint() != self.images.record.fingerprint {
             let held = format!("{} ({})", self.model(), self.images.record.fingerprint);
-            return Err(self.other_model(held, format!("{} ({}, its files changed)", self.model(), encoder.fingerprint())));
+            return Err(self.other_model(
+                held,
+                format!("{} ({}, its files changed)", self.model(), encoder.fingerprint()),
+            ));
         }
         Ok(self.encoder.get_or_init(|| encoder))
     }
 
     /// That `model` is the one that made the vectors, by name or by its files' content.
     pub(super) fn check_model(&self, model: &str) -> Result<()> {
-        if model == self.model() || self.encoders.get(model)?.fingerprint() == self.images.record.fingerprint {
+        if model == self.model() || self.encoders.get(model)?.fingerprint() == self.images.record.fingerprint
+        {
             return Ok(());
         }
         Err(self.other_model(self.model().to_owned(), model.to_owned()))

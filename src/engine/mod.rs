@@ -1,7 +1,7 @@
 //! Collections: upsert, delete, query. How model, index and store combine, and the only place where anything is encoded,
 //! so that the vectors of pictures and of queries cannot drift apart.
 //!
-//! 1. `decode`     an encoded picture becomes pixels, within limits.
+//! 1. `decode`     an encoded picture becomes pixels, within limits; `fetch` gets one from a URL.
 //! 2. `encoders`   models are loaded once each, when first needed.
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
@@ -14,6 +14,7 @@
 mod collection;
 pub mod decode;
 mod encoders;
+pub mod fetch;
 mod query;
 mod space;
 mod upsert;
@@ -129,7 +130,8 @@ impl Engine {
     }
 
     fn missing(&self, name: &str) -> Error {
-        let names: Vec<String> = self.store.collections().unwrap_or_default().into_iter().map(|c| c.name).collect();
+        let names: Vec<String> =
+            self.store.collections().unwrap_or_default().into_iter().map(|c| c.name).collect();
         let fix = match names.is_empty() {
             true => "there is none yet: make one with `eyeshot index FOLDER`".to_owned(),
             false => format!("there are: {}", names.join(", ")),
@@ -147,7 +149,10 @@ fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > 128 || !name.chars().all(plain) || name.starts_with('.') {
         let what = format!("collection name {name:?}");
-        return Err(Error::invalid(what, "use 1 to 128 letters, digits, '-', '_' or '.', not beginning with '.'"));
+        return Err(Error::invalid(
+            what,
+            "use 1 to 128 letters, digits, '-', '_' or '.', not beginning with '.'",
+        ));
     }
     Ok(())
 }

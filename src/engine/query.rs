@@ -31,7 +31,8 @@ impl Collection {
     /// The unit vector of weighted terms: the normalised sum of `weight * unit vector`.
     pub fn vector(&self, terms: &[Term]) -> Result<Vec<f32>> {
         let texts: Vec<&str> = terms.iter().filter_map(|t| t.kind.text()).collect();
-        let mut embedded = if texts.is_empty() { vec![] } else { self.encoder()?.embed_texts(&texts)? }.into_iter();
+        let mut embedded =
+            if texts.is_empty() { vec![] } else { self.encoder()?.embed_texts(&texts)? }.into_iter();
         let mut sum = vec![0f32; self.images.record.dim];
         for term in terms {
             let vector = match &term.kind {
@@ -43,7 +44,10 @@ impl Collection {
         }
         let norm = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
         if norm < 1e-6 {
-            return Err(Error::invalid("the terms cancel each other out", "change a weight, or leave one out"));
+            return Err(Error::invalid(
+                "the terms cancel each other out",
+                "change a weight, or leave one out",
+            ));
         }
         sum.iter_mut().for_each(|x| *x /= norm);
         Ok(sum)
@@ -57,7 +61,10 @@ impl Collection {
         }
         let decoded = decode::decode(bytes, &decode::Limits::default())?;
         let pixels = self.prepare(&decoded.image)?;
-        self.encoder()?.embed_pixels(&[pixels])?.pop().ok_or_else(|| Error::Compute { reason: "no vector came".into() })
+        self.encoder()?
+            .embed_pixels(&[pixels])?
+            .pop()
+            .ok_or_else(|| Error::Compute { reason: "no vector came".into() })
     }
 
     fn vector_of_item(&self, id: ItemId) -> Result<Vec<f32>> {
@@ -68,11 +75,20 @@ impl Collection {
         })
     }
 
-    fn search(&self, query: &Query, vector: &[f32], allowed: Option<&[ItemId]>) -> Result<Vec<(ItemId, f32)>> {
+    fn search(
+        &self,
+        query: &Query,
+        vector: &[f32],
+        allowed: Option<&[ItemId]>,
+    ) -> Result<Vec<(ItemId, f32)>> {
         let k = query.offset + query.limit;
         let within = |space: &Space, k| {
             let slots: Option<RoaringBitmap> = allowed.map(|items| space.slots_of_all(items));
-            space.search(vector, k, &SearchOptions { ef: query.ef, allowed: slots.as_ref(), exact: query.exact, threshold: None })
+            space.search(
+                vector,
+                k,
+                &SearchOptions { ef: query.ef, allowed: slots.as_ref(), exact: query.exact, threshold: None },
+            )
         };
         match query.side {
             Side::Image => within(&self.images, k),
@@ -113,13 +129,19 @@ impl Collection {
         let name = test.field.name();
         if of_other_type {
             let fix = "compare it with a value of the type that it has; \"quotes\" make text of a number";
-            return Error::invalid(format!("filter: no item has {name:?} with the type of the value given"), fix);
+            return Error::invalid(
+                format!("filter: no item has {name:?} with the type of the value given"),
+                fix,
+            );
         }
-        let mut names: Vec<String> = self.items().take(1000).flatten().flat_map(|i| i.payload.into_iter().map(|p| p.0)).collect();
+        let mut names: Vec<String> =
+            self.items().take(1000).flatten().flat_map(|i| i.payload.into_iter().map(|p| p.0)).collect();
         names.sort_unstable();
         names.dedup();
         let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let fix = format!("payload fields are: {there}; built-in ones: width, height, size, format, taken, path, caption");
+        let fix = format!(
+            "payload fields are: {there}; built-in ones: width, height, size, format, taken, path, caption"
+        );
         Error::invalid(format!("filter: no item has a field {name:?}"), fix)
     }
 
@@ -143,14 +165,20 @@ fn check(query: &Query) -> Result<()> {
         return Err(Error::invalid("the query is empty", "give some words, an --image, or both"));
     }
     if query.terms.iter().any(|t| !t.weight.is_finite() || t.weight == 0.0) {
-        return Err(Error::invalid("a term's weight is zero or not finite", "use weights such as 2, 0.5 or -1"));
+        return Err(Error::invalid(
+            "a term's weight is zero or not finite",
+            "use weights such as 2, 0.5 or -1",
+        ));
     }
     if query.terms.iter().all(|t| t.weight < 0.0) {
         return Err(Error::invalid("every term pushes away", "add one to look for"));
     }
     if query.limit == 0 || query.limit.saturating_add(query.offset) > MAX_HITS {
         let what = format!("limit {} with offset {}", query.limit, query.offset);
-        return Err(Error::invalid(what, format!("the limit is at least 1, and both together at most {MAX_HITS}")));
+        return Err(Error::invalid(
+            what,
+            format!("the limit is at least 1, and both together at most {MAX_HITS}"),
+        ));
     }
     if query.min_score.is_some_and(|s| !s.is_finite()) {
         return Err(Error::invalid("the least score is not a number", "cosines lie between -1 and 1"));

@@ -82,7 +82,11 @@ impl Collection {
             images.insert(at, beside.map_or_else(|| self.vector_of_hash(new), Ok)?);
         }
         let mut captions = self.encode_captions(&batch)?;
-        let take = |(at, new)| Encoded { new, image: images.remove(&at).unwrap_or_default(), captions: captions.remove(0) };
+        let take = |(at, new)| Encoded {
+            new,
+            image: images.remove(&at).unwrap_or_default(),
+            captions: captions.remove(0),
+        };
         Ok(batch.into_iter().enumerate().map(take).collect())
     }
 
@@ -92,13 +96,16 @@ impl Collection {
         texts.sort_unstable();
         texts.dedup();
         let vectors = if texts.is_empty() { vec![] } else { self.encoder()?.embed_texts(&texts)? };
-        let vector = |text: &String| texts.binary_search(&text.as_str()).ok().and_then(|at| vectors.get(at)).cloned();
+        let vector =
+            |text: &String| texts.binary_search(&text.as_str()).ok().and_then(|at| vectors.get(at)).cloned();
         Ok(batch.iter().map(|new| new.captions.iter().filter_map(vector).collect()).collect())
     }
 
     fn vector_of_hash(&self, new: &NewItem) -> Result<Vec<f32>> {
         let known = self.known(&new.hash)?.and_then(|item| self.images.vector_of(item.id));
-        known.ok_or_else(|| Error::invalid(format!("{}: no pixels, and no item has its bytes", new.key), "decode it first"))
+        known.ok_or_else(|| {
+            Error::invalid(format!("{}: no pixels, and no item has its bytes", new.key), "decode it first")
+        })
     }
 
     /// Step 2, one writer at a time: numbers, one atomic and flushed batch, then visible.
@@ -123,7 +130,13 @@ impl Collection {
         Ok(ids)
     }
 
-    fn write_one(&self, one: Encoded, next: &mut Counters, batch: &mut Batch, visible: &mut Visible) -> Result<ItemId> {
+    fn write_one(
+        &self,
+        one: Encoded,
+        next: &mut Counters,
+        batch: &mut Batch,
+        visible: &mut Visible,
+    ) -> Result<ItemId> {
         let Encoded { new, image, captions } = one;
         let id = match self.manifest(&new.key)? {
             Some(manifest) => {

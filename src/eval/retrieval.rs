@@ -74,7 +74,8 @@ pub fn cases_of_file(file: &Path, folder: &Path) -> Result<Vec<Case>> {
             (None, Some(path)) => Ask::Image(folder.join(path)),
             _ => return Err(wrong("it has both a query and an image, or neither".into())),
         };
-        let relevant = line.relevant.iter().map(|path| uri::path_to_uri(&folder.join(path))).collect::<Result<_>>()?;
+        let relevant =
+            line.relevant.iter().map(|path| uri::path_to_uri(&folder.join(path))).collect::<Result<_>>()?;
         Ok(Case { ask, relevant })
     });
     cases.collect()
@@ -89,7 +90,9 @@ pub fn cases_of_captions(captions: &BTreeMap<String, Vec<String>>) -> Vec<Case> 
             keys_of.entry(caption).or_default().insert(key.clone());
         }
     }
-    let texts = keys_of.iter().map(|(text, keys)| Case { ask: Ask::Text((*text).to_owned()), relevant: keys.clone() });
+    let texts = keys_of
+        .iter()
+        .map(|(text, keys)| Case { ask: Ask::Text((*text).to_owned()), relevant: keys.clone() });
     let images = captions.iter().filter_map(|(key, captions)| {
         let sharing = captions.iter().filter_map(|c| keys_of.get(c.as_str())).flatten();
         let relevant: HashSet<String> = sharing.filter(|other| *other != key).cloned().collect();

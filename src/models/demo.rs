@@ -1,8 +1,7 @@
 //! The models that ship with Eyeshot: compiled into the program where they are small enough, else beside it.
 
 use super::files::{CONFIG, ModelFiles};
-use crate::{Error, Result};
-use std::path::{Path, PathBuf};
+use crate::{Error, Result, config};
 
 /// The demo CLIP's files, when they are compiled in.
 const CLIP: &[(&str, &[u8])] = &[];
@@ -18,13 +17,10 @@ pub(super) fn clip() -> Result<ModelFiles> {
     beside("demo-clip")
 }
 
-/// The model `folder` under `models/` in `$EYESHOT_ASSETS`, in `assets` beside the program, or in the source tree.
+/// The model `folder` under `models/` in the assets.
 fn beside(folder: &str) -> Result<ModelFiles> {
-    let named = std::env::var_os("EYESHOT_ASSETS").map(PathBuf::from);
-    let program = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("assets")));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
-    let homes = named.into_iter().chain(program).chain([source]);
-    match homes.map(|home| home.join("models").join(folder)).find(|dir| dir.join(CONFIG).is_file()) {
+    let dir = config::assets().map(|assets| assets.join("models").join(folder));
+    match dir.filter(|dir| dir.join(CONFIG).is_file()) {
         Some(dir) => ModelFiles::from_dir("demo", &dir),
         None => Err(Error::NotFound {
             kind: "model",

@@ -51,7 +51,10 @@ mod tests {
         };
         check("a red car", &[(1.0, "a red car")]);
         check("horse + stripes - grass", &[(1.0, "horse"), (1.0, "stripes"), (-1.0, "grass")]);
-        check("2:golden retriever - 0.5:swimming pool", &[(2.0, "golden retriever"), (-0.5, "swimming pool")]);
+        check(
+            "2:golden retriever - 0.5:swimming pool",
+            &[(2.0, "golden retriever"), (-0.5, "swimming pool")],
+        );
         check("well-known e-mail", &[(1.0, "well-known e-mail")]);
         check("- grass", &[(-1.0, "grass")]);
         check("-2:grass", &[(-2.0, "grass")]);

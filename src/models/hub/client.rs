@@ -53,7 +53,7 @@ impl Client {
 
     /// The address of `file` in `repo`.
     pub(super) fn url(&self, repo: &RepoId, file: &str) -> String {
-        let encode = |text: &str| text.split('/').map(|p| part(p)).collect::<Vec<_>>().join("/");
+        let encode = |text: &str| text.split('/').map(part).collect::<Vec<_>>().join("/");
         format!("{}/{}/resolve/{}/{}", self.endpoint, encode(&repo.name), part(&repo.revision), encode(file))
     }
 

@@ -1,0 +1,54 @@
+//! The flags that all verbs share.
+
+use super::progress::Downloads;
+use crate::engine::{Engine, EngineOptions, ModelOptions};
+use crate::error::Result;
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Flags that stand before or after any verb.
+#[derive(Args)]
+pub(super) struct Shared {
+    /// Where collections are kept
+    #[arg(long, global = true, value_name = "DIR", env = "EYESHOT_DATA", default_value = "./eyeshot-data")]
+    pub data: PathBuf,
+    /// Print JSON lines for scripts, one result a line
+    #[arg(long, global = true, env = "EYESHOT_JSON")]
+    pub json: bool,
+    /// Where models run: auto, cpu, cuda, cuda:1
+    #[arg(long, global = true, value_name = "DEVICE", env = "EYESHOT_DEVICE", default_value = "auto")]
+    device: String,
+    /// Number type of the models: auto, f32, f16
+    #[arg(long, global = true, value_name = "TYPE", env = "EYESHOT_DTYPE", default_value = "auto")]
+    dtype: String,
+    /// Use models of this machine only, and download nothing
+    #[arg(long, global = true, env = "EYESHOT_OFFLINE")]
+    offline: bool,
+}
+
+/// Which collection a verb is about.
+#[derive(Args)]
+pub(super) struct Named {
+    /// The collection
+    #[arg(short, long, value_name = "NAME", env = "EYESHOT_COLLECTION", default_value = "default")]
+    pub collection: String,
+}
+
+impl Shared {
+    /// Opens the data directory.
+    pub fn engine(&self) -> Result<Engine> {
+        self.engine_in(self.data.clone())
+    }
+
+    /// Opens another data directory with the same settings.
+    pub fn engine_in(&self, data: PathBuf) -> Result<Engine> {
+        Engine::open(EngineOptions { data, models: self.models()?, progress: Arc::new(Downloads::default()) })
+    }
+
+    /// How models are loaded.
+    pub fn models(&self) -> Result<ModelOptions> {
+        let (device, dtype) = (self.device.parse()?, self.dtype.parse()?);
+        Ok(ModelOptions { device, dtype, offline: self.offline, ..ModelOptions::default() })
+    }
+}

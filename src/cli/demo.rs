@@ -1,0 +1,107 @@
+//! `eyeshot demo`: the main job on what ships with the program.
+
+use super::args::Shared;
+use super::progress::Work;
+use super::{Outcome, output, search};
+use crate::config;
+use crate::engine::{Collection, DEFAULT_MODEL};
+use crate::error::{Error, Result};
+use crate::ingest::{self, Cancel, IndexOptions};
+use crate::types::{Filter, Query, Term, TermKind, terms, uri};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// The collection that the demo makes.
+const COLLECTION: &str = "demo";
+
+/// Words, and a condition where there is one. All of them have answers among the shipped scenes.
+const QUERIES: &[(&str, Option<&str>)] = &[
+    ("two cats", None),
+    ("a pizza on a blue background", None),
+    ("a dog to the left of a tree", None),
+    ("apple + banana", None),
+    ("a fish", Some("background = yellow or count >= 3")),
+];
+
+/// Index the images that ship with eyeshot, and search them
+///
+/// Works offline: the images are a few hundred scenes made of emoji, and the model that ships was trained on such scenes.
+/// The collection is named demo; go on with it: eyeshot search -c demo "three carrots".
+#[derive(Args)]
+pub(super) struct Demo {
+    /// Exit when the sample queries are done
+    #[arg(long)]
+    once: bool,
+}
+
+impl Demo {
+    pub fn run(&self, shared: &Shared) -> Result<Outcome> {
+        let folder = scenes()?;
+        let engine = shared.engine()?;
+        let collection = engine.collection_or_new(COLLECTION, Some(DEFAULT_MODEL))?;
+        note(shared, &format!("indexing {} into {}", folder.display(), engine.path().display()));
+        let bar = Work::default();
+        let summary =
+            ingest::index(&collection, &[&folder], &IndexOptions::default(), &bar, &Cancel::default())?;
+        bar.finish();
+        super::index::print(&summary, shared.json)?;
+        for (text, filter) in QUERIES {
+            ask(&collection, text, *filter, shared.json)?;
+        }
+        like_the_first(&collection, shared.json)?;
+        if !self.once {
+            note(shared, "\ngo on with: eyeshot search -c demo \"three carrots\"");
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// The folder of shipped scenes.
+pub(super) fn scenes() -> Result<PathBuf> {
+    let folder = config::assets().map(|assets| assets.join("scenes")).filter(|scenes| scenes.is_dir());
+    folder.ok_or_else(|| Error::NotFound {
+        kind: "folder",
+        name: "assets/scenes".into(),
+        fix: "set EYESHOT_ASSETS to the assets folder of the eyeshot sources".into(),
+    })
+}
+
+fn ask(collection: &Collection, text: &str, filter: Option<&str>, json: bool) -> Result<()> {
+    let term = |t: terms::Weighed| Term { kind: TermKind::Text(t.text), weight: t.weight };
+    let mut query = Query::new(terms::parse(text).into_iter().map(term).collect());
+    query.limit = 3;
+    query.filter = filter.map(Filter::parse).transpose()?;
+    match json {
+        true => output::json(&json!({"query": text, "filter": filter}))?,
+        false => {
+            let condition = filter.map(|f| format!(" --filter '{f}'")).unwrap_or_default();
+            output::text(format!("\neyeshot search -c {COLLECTION} \"{text}\"{condition}"))?;
+        }
+    }
+    search::print(&collection.query(&query)?, 0, false, json)
+}
+
+/// More like the first item: image to image.
+fn like_the_first(collection: &Collection, json: bool) -> Result<()> {
+    let Some(first) = collection.items().next().transpose()? else { return Ok(()) };
+    let mut query = Query::new(vec![Term { kind: TermKind::Item(first.id), weight: 1.0 }]);
+    query.limit = 4;
+    match json {
+        true => output::json(&json!({"query": first.id, "filter": null}))?,
+        false => {
+            let name = uri::file_name(&first.key);
+            output::text(format!(
+                "\neyeshot search -c {COLLECTION} --image id:{}      (more like {name})",
+                first.id
+            ))?;
+        }
+    }
+    search::print(&collection.query(&query)?, 0, false, json)
+}
+
+fn note(shared: &Shared, text: &str) {
+    if !shared.json {
+        eprintln!("{text}");
+    }
+}

@@ -1,0 +1,127 @@
+//! `eyeshot eval`: how good it is, measured.
+
+use super::args::Shared;
+use super::progress::{Bar, Work};
+use super::{Outcome, output};
+use crate::error::{Error, Result};
+use crate::eval::retrieval::{self, Case, Report};
+use crate::ingest::{self, Cancel, IndexOptions, Summary};
+use clap::{Args, Subcommand};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Measure retrieval on data whose right answers are known
+#[derive(Args)]
+pub(super) struct Eval {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Retrieval(Retrieval),
+}
+
+/// Recall of text-to-image and image-to-image search over a folder
+///
+/// The folder's images are indexed, without their captions, into a collection that is thrown away, and then searched.
+/// Queries and right answers come from FOLDER/queries.jsonl (or --queries), one a line:
+///
+///   {"query": "two cats on a table", "relevant": ["0001.jpg", "0017.jpg"]}
+///   {"image": ".views/0001.jpg", "relevant": ["0001.jpg"]}
+///
+/// Without such a file, each caption beside the images (same-stem .txt or .json) asks for the images that have it.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+struct Retrieval {
+    /// The images [default: the emoji scenes that ship with eyeshot]
+    folder: Option<PathBuf>,
+    /// Queries and their right answers, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// The model: a Hugging Face id, an OpenCLIP name, a directory, or demo
+    #[arg(long, value_name = "M", env = "EYESHOT_MODEL", default_value = crate::engine::DEFAULT_MODEL)]
+    model: String,
+}
+
+impl Eval {
+    pub fn run(&self, shared: &Shared) -> Result<Outcome> {
+        match &self.what {
+            What::Retrieval(retrieval) => retrieval.run(shared),
+        }
+    }
+}
+
+impl Retrieval {
+    fn run(&self, shared: &Shared) -> Result<Outcome> {
+        let folder = match &self.folder {
+            Some(folder) => folder.clone(),
+            None => super::demo::scenes()?,
+        };
+        let scratch = tempfile::Builder::new().prefix("eyeshot-eval-").tempdir();
+        let scratch = scratch.map_err(|e| Error::io(std::env::temp_dir(), e))?;
+        let engine = shared.engine_in(scratch.path().to_owned())?;
+        let collection = engine.collection_or_new("eval", Some(&self.model))?;
+        let options = IndexOptions { captions: self.captions_wanted(&folder), ..IndexOptions::default() };
+        let bar = Work::default();
+        let summary = ingest::index(&collection, &[&folder], &options, &bar, &Cancel::default())?;
+        bar.finish();
+        let cases = self.cases(&folder, &collection)?;
+        let bar = Bar::new("queries", cases.len());
+        let report = retrieval::run(&collection, &cases, &|| bar.step())?;
+        bar.finish();
+        print(&report, &summary, shared.json)
+    }
+
+    fn file(&self, folder: &Path) -> Option<PathBuf> {
+        let beside = folder.join("queries.jsonl");
+        self.queries.clone().or_else(|| beside.is_file().then_some(beside))
+    }
+
+    /// Captions are read only where they are the queries. They are never searched: queries go to the pictures.
+    fn captions_wanted(&self, folder: &Path) -> ingest::Captions {
+        match self.file(folder) {
+            Some(_) => ingest::Captions::None,
+            None => ingest::Captions::Sidecar,
+        }
+    }
+
+    fn cases(&self, folder: &Path, collection: &crate::engine::Collection) -> Result<Vec<Case>> {
+        let cases = match self.file(folder) {
+            Some(file) => retrieval::cases_of_file(&file, folder)?,
+            None => {
+                let captions = collection.items().map(|item| item.map(|item| (item.key, item.captions)));
+                retrieval::cases_of_captions(&captions.collect::<Result<BTreeMap<_, _>>>()?)
+            }
+        };
+        if cases.is_empty() {
+            let what = format!("{}: nothing to ask", folder.display());
+            return Err(Error::invalid(
+                what,
+                "put captions beside the images (a.jpg, a.txt), or write a queries.jsonl",
+            ));
+        }
+        Ok(cases)
+    }
+}
+
+fn print(report: &Report, summary: &Summary, json: bool) -> Result<Outcome> {
+    for refusal in &summary.refused {
+        eprintln!("refused {}: {}", refusal.key, refusal.reason);
+    }
+    if json {
+        output::json(report)?;
+    } else {
+        let share = |r: Option<f64>| r.map_or("     -".to_owned(), |r| format!("{r:>6.3}"));
+        output::text(format!("{} images", summary.indexed))?;
+        output::text("                 queries    R@1    R@5   R@10")?;
+        let (r1, r5, r10) = (share(report.r1), share(report.r5), share(report.r10));
+        output::text(format!("text to image    {:>7} {r1} {r5} {r10}", report.queries))?;
+        output::text(format!(
+            "image to image   {:>7}      -      - {}",
+            report.i2i_queries,
+            share(report.i2i_r10)
+        ))?;
+    }
+    Ok(if summary.refused.is_empty() { Outcome::Done } else { Outcome::Refused })
+}

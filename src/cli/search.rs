@@ -1,0 +1,131 @@
+//! `eyeshot search`: hits for words, pictures, or both.
+
+use super::args::{Named, Shared};
+use super::terms::terms;
+use super::{Outcome, output};
+use crate::error::Result;
+use crate::types::filter::GRAMMAR;
+use crate::types::{Filter, Hit, Query, Side, uri};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+/// Find images by words, by pictures, or both
+///
+/// Words and pictures can be added and taken away, and weighed:
+///
+///   eyeshot search "horse + stripes - grass"
+///   eyeshot search --image beach.jpg --plus 2:sunset --minus people
+///   eyeshot search --image id:42                      more like item 42
+///   eyeshot search cat --filter 'width >= 1000 and taken >= 2024'
+///
+/// The score is the cosine between query and image. It is low even for good hits of words (0.2 to 0.35 for most
+/// CLIP models), so compare scores within a search, and try --min-score to cut what does not fit.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Search {
+    /// Words, with + and - between terms, and weights as in 2:stripes
+    #[arg(value_name = "TEXT")]
+    text: Vec<String>,
+    /// A picture to look for: a path, an http(s) URL, or id:N for an item of the collection
+    #[arg(short, long, value_name = "PATH|URL|id:N")]
+    image: Vec<String>,
+    /// Words or a picture to add
+    #[arg(long, value_name = "TERM")]
+    plus: Vec<String>,
+    /// Words or a picture to stay away from
+    #[arg(long, value_name = "TERM")]
+    minus: Vec<String>,
+    /// How many hits
+    #[arg(short = 't', long = "top", value_name = "N", env = "EYESHOT_TOP", default_value_t = 10)]
+    top: usize,
+    /// How many of the best to leave out first
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: usize,
+    #[arg(long, value_name = "EXPR", env = "EYESHOT_FILTER", help = "Only items for which this holds", long_help = filter_help())]
+    filter: Option<String>,
+    /// Only hits with at least this score
+    #[arg(long, value_name = "X", env = "EYESHOT_MIN_SCORE", allow_negative_numbers = true)]
+    min_score: Option<f32>,
+    /// What the query is held against
+    #[arg(long, value_enum, env = "EYESHOT_SIDE", default_value = "image")]
+    side: SideName,
+    /// Breadth of the graph search: more finds more, and takes longer (default: chosen by the index)
+    #[arg(long, value_name = "N", env = "EYESHOT_EF")]
+    ef: Option<usize>,
+    /// Scan all vectors instead of searching the graph
+    #[arg(long)]
+    exact: bool,
+    /// Print paths only, one a line
+    #[arg(short = 'f', long = "files")]
+    files: bool,
+    #[command(flatten)]
+    named: Named,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SideName {
+    /// The picture itself
+    Image,
+    /// Its captions
+    Caption,
+    /// Both, fused by rank
+    Both,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    rank: usize,
+    #[serde(flatten)]
+    hit: &'a Hit,
+}
+
+fn filter_help() -> String {
+    format!("Only items for which this holds: {GRAMMAR}")
+}
+
+impl Search {
+    pub fn run(&self, shared: &Shared) -> Result<Outcome> {
+        let mut query = Query::new(terms(&self.text, &self.image, &self.plus, &self.minus)?);
+        query.limit = self.top;
+        query.offset = self.offset;
+        query.filter = self.filter.as_deref().map(Filter::parse).transpose()?;
+        query.min_score = self.min_score;
+        query.side = self.side.into();
+        query.ef = self.ef;
+        query.exact = self.exact;
+        let hits = shared.engine()?.collection(&self.named.collection)?.query(&query)?;
+        if hits.is_empty() && !shared.json {
+            eprintln!("no good match");
+        }
+        print(&hits, self.offset, self.files, shared.json)?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// Prints hits: JSON lines, bare paths, or a table.
+pub(super) fn print(hits: &[Hit], offset: usize, files: bool, json: bool) -> Result<()> {
+    for (at, hit) in hits.iter().enumerate() {
+        let rank = offset + at + 1;
+        match (json, files) {
+            (true, _) => output::json(&Line { rank, hit })?,
+            (_, true) => output::text(uri::display(&hit.key))?,
+            _ => output::text(row(rank, hit))?,
+        }
+    }
+    Ok(())
+}
+
+fn row(rank: usize, hit: &Hit) -> String {
+    let caption = hit.captions.first().map(|c| format!("  \"{c}\"")).unwrap_or_default();
+    format!("{rank:>4}  {:.3}  {}{caption}", hit.score, uri::display(&hit.key))
+}
+
+impl From<SideName> for Side {
+    fn from(name: SideName) -> Side {
+        match name {
+            SideName::Image => Side::Image,
+            SideName::Caption => Side::Caption,
+            SideName::Both => Side::Both,
+        }
+    }
+}
