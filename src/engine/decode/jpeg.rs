@@ -54,7 +54,7 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey> {
                     SOF0..=SOF15 => frame = Frame::read(marker, body),
                     SOS => {
                         let whole =
-                            bytes.get(at..).is_some_and(|scan| scan.windows(2).any(|pair| pair == EOI));
+                            bytes.get(at..).is_some_and(|scan| scan.windows(2).rev().any(|pair| pair == EOI));
                         let scanned = body.first().map_or(0, |&count| usize::from(count));
                         let coefficients = frame.map_or(0, |frame| frame.coefficients(scanned));
                         return if whole { Ok(Survey { coefficients }) } else { Err(cut()) };

@@ -142,11 +142,19 @@ fn open_as<'a>(
             | Orientation::Rotate270FlipH
     );
 
-    // The decoder's buffer, its own working store, and one more RGB picture where colours are converted or it is turned.
-    let rgb = 3 * u64::from(width) * u64::from(height);
-    let copies = if turned || decoder.color_type() != ColorType::Rgb8 { rgb } else { 0 };
-    let own = jpeg.map_or(0, |jpeg| bytes.len() as u64 + jpeg.coefficients);
-    let memory = decoder.total_bytes().saturating_add(copies).saturating_add(own);
+    // The decoder's output, what it works in, and one more RGB picture where colours are converted or it is turned.
+    let pixels = u64::from(width) * u64::from(height);
+    let output = decoder.total_bytes();
+    let working = match jpeg {
+        Some(jpeg) => bytes.len() as u64 + jpeg.coefficients,
+        // Its planes or its ARGB pixels.
+        None if format == ImageFormat::WebP => 4 * pixels,
+        // The samples as they are stored, CMYK in four bytes where the output has three.
+        None if format == ImageFormat::Tiff => output / 3 * 4,
+        None => 0,
+    };
+    let copies = if turned || decoder.color_type() != ColorType::Rgb8 { 3 * pixels } else { 0 };
+    let memory = output.saturating_add(working).saturating_add(copies);
     if memory > limits.memory {
         return Err(over("bytes of memory to decode", memory, limits.memory));
     }
