@@ -155,6 +155,24 @@ fn what_is_refused_is_listed_and_ends_with_three() {
 }
 
 #[test]
+fn flags_have_twins_in_the_environment() {
+    let home = tempfile::tempdir().unwrap();
+    indexed(home.path()).expect(0);
+    let lines = |json: &str| {
+        let set = [("EYESHOT_JSON", json), ("EYESHOT_TOP", "1"), ("EYESHOT_FILTER", "background = blue")];
+        let output = eyeshot(home.path()).envs(set).args(["search", "cat"]).output().unwrap();
+        assert!(output.status.success(), "{json:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for yes in ["1", "true"] {
+        assert!(lines(yes).starts_with("{\"rank\":1"), "{yes}");
+    }
+    for no in ["0", "false", ""] {
+        assert!(lines(no).starts_with("   1  "), "{no}");
+    }
+}
+
+#[test]
 fn collections_are_listed_and_dropped() {
     let home = tempfile::tempdir().unwrap();
     indexed(home.path()).expect(0);

@@ -26,7 +26,7 @@ fn recipe(file: &str, settings: &Value) -> eyeshot::Result<Preprocess> {
 fn grey_level(settings: &Value) -> [f32; 3] {
     let number = |key: &str, default: f64| settings[key].as_f64().unwrap_or(default) as f32;
     let std = settings["image_std"].as_array();
-    let clip = [0.26862954, 0.26130258, 0.27577711];
+    let clip = [0.26862954, 0.261_302_6, 0.275_777_1];
     std::array::from_fn(|c| {
         let scale =
             if settings["do_rescale"] == json!(false) { 1.0 } else { number("rescale_factor", 1.0 / 255.0) };
@@ -68,7 +68,7 @@ fn every_file_that_names_a_recipe_is_read() {
         json!({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 20}, "crop_size": 20});
     let reference = format!("{:?}", recipe("preprocessor_config.json", &clip).unwrap());
     let mean = [0.48145466, 0.4578275, 0.40821073];
-    let std = [0.26862954, 0.26130258, 0.27577711];
+    let std = [0.26862954, 0.261_302_6, 0.275_777_1];
     let same = [
         (
             "preprocessor_config.json",

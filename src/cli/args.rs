@@ -4,6 +4,7 @@ use super::progress::Downloads;
 use crate::engine::{Engine, EngineOptions, ModelOptions};
 use crate::error::Result;
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ pub(super) struct Shared {
     #[arg(long, global = true, value_name = "DIR", env = "EYESHOT_DATA", default_value = "./eyeshot-data")]
     pub data: PathBuf,
     /// Print JSON lines for scripts, one result a line
-    #[arg(long, global = true, env = "EYESHOT_JSON")]
+    #[arg(long, global = true, env = "EYESHOT_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
     /// Where models run: auto, cpu, cuda, cuda:1
     #[arg(long, global = true, value_name = "DEVICE", env = "EYESHOT_DEVICE", default_value = "auto")]
@@ -23,7 +24,7 @@ pub(super) struct Shared {
     #[arg(long, global = true, value_name = "TYPE", env = "EYESHOT_DTYPE", default_value = "auto")]
     dtype: String,
     /// Use models of this machine only, and download nothing
-    #[arg(long, global = true, env = "EYESHOT_OFFLINE")]
+    #[arg(long, global = true, env = "EYESHOT_OFFLINE", value_parser = FalseyValueParser::new())]
     offline: bool,
 }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::ingest::{self, Cancel, IndexOptions};
 use crate::types::{Filter, Query, Term, TermKind, terms, uri};
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -31,7 +32,7 @@ const QUERIES: &[(&str, Option<&str>)] = &[
 #[derive(Args)]
 pub(super) struct Demo {
     /// Exit when the sample queries are done
-    #[arg(long)]
+    #[arg(long, env = "EYESHOT_ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
 }
 

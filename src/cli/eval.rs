@@ -24,20 +24,21 @@ enum What {
 
 /// Recall of text-to-image and image-to-image search over a folder
 ///
-/// The folder's images are indexed, without their captions, into a collection that is thrown away, and then searched.
-/// Queries and right answers come from FOLDER/queries.jsonl (or --queries), one a line:
+/// The folder's images are indexed, without their captions, into a collection that is thrown away, and
+/// then searched. Queries and right answers come from FOLDER/queries.jsonl (or --queries), one a line:
 ///
 ///   {"query": "two cats on a table", "relevant": ["0001.jpg", "0017.jpg"]}
 ///   {"image": ".views/0001.jpg", "relevant": ["0001.jpg"]}
 ///
-/// Without such a file, each caption beside the images (same-stem .txt or .json) asks for the images that have it.
+/// Without such a file, each caption beside the images (same-stem .txt or .json) asks for the images
+/// that have it.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 struct Retrieval {
     /// The images [default: the emoji scenes that ship with eyeshot]
     folder: Option<PathBuf>,
     /// Queries and their right answers, as JSON lines
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "EYESHOT_QUERIES")]
     queries: Option<PathBuf>,
     /// The model: a Hugging Face id, an OpenCLIP name, a directory, or demo
     #[arg(long, value_name = "M", env = "EYESHOT_MODEL", default_value = crate::engine::DEFAULT_MODEL)]

@@ -7,14 +7,15 @@ use crate::engine::DEFAULT_MODEL;
 use crate::error::{Error, Result};
 use crate::ingest::{self, Cancel, Captions, IndexOptions, Shard, Summary};
 use crate::types::uri;
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 
 /// Embed the images of folders and keep them in a collection
 ///
-/// A second run embeds only what is new or changed. Stop it with Ctrl-C whenever you like: what was indexed stays, and
-/// the next run goes on. Captions come from files beside the images: cat.txt (one a line) or cat.json
-/// ({"captions": [...], and any other fields, which --filter can then ask for}).
+/// A second run embeds only what is new or changed. Stop it with Ctrl-C whenever you like: what was
+/// indexed stays, and the next run goes on. Captions come from files beside the images: cat.txt (one
+/// a line) or cat.json ({"captions": [...], and any other fields, which --filter can then ask for}).
 ///
 ///   eyeshot index ~/Pictures --model openai/clip-vit-base-patch32
 ///   eyeshot index ~/Pictures --prune                  also forget what is gone
@@ -31,7 +32,7 @@ pub(super) struct IndexVerb {
     #[arg(long, value_enum, env = "EYESHOT_CAPTIONS", default_value = "sidecar")]
     captions: CaptionsName,
     /// Remove what the sources no longer hold
-    #[arg(long)]
+    #[arg(long, env = "EYESHOT_PRUNE", value_parser = FalseyValueParser::new())]
     prune: bool,
     /// Take only part I of N, told by a hash of the key, to share the work among N runs (I from 0)
     #[arg(long, value_name = "I/N", env = "EYESHOT_SHARD")]

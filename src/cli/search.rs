@@ -6,6 +6,7 @@ use super::{Outcome, output};
 use crate::error::Result;
 use crate::types::filter::GRAMMAR;
 use crate::types::{Filter, Hit, Query, Side, uri};
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -18,8 +19,9 @@ use serde::Serialize;
 ///   eyeshot search --image id:42                      more like item 42
 ///   eyeshot search cat --filter 'width >= 1000 and taken >= 2024'
 ///
-/// The score is the cosine between query and image. It is low even for good hits of words (0.2 to 0.35 for most
-/// CLIP models), so compare scores within a search, and try --min-score to cut what does not fit.
+/// The score is the cosine between query and image. It is low even for good hits of words (0.2 to
+/// 0.35 for most CLIP models): compare scores within a search, and cut what does not fit with
+/// --min-score.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Search {
@@ -39,7 +41,7 @@ pub(super) struct Search {
     #[arg(short = 't', long = "top", value_name = "N", env = "EYESHOT_TOP", default_value_t = 10)]
     top: usize,
     /// How many of the best to leave out first
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", env = "EYESHOT_OFFSET", default_value_t = 0)]
     offset: usize,
     #[arg(long, value_name = "EXPR", env = "EYESHOT_FILTER", help = "Only items for which this holds", long_help = filter_help())]
     filter: Option<String>,
@@ -53,10 +55,10 @@ pub(super) struct Search {
     #[arg(long, value_name = "N", env = "EYESHOT_EF")]
     ef: Option<usize>,
     /// Scan all vectors instead of searching the graph
-    #[arg(long)]
+    #[arg(long, env = "EYESHOT_EXACT", value_parser = FalseyValueParser::new())]
     exact: bool,
     /// Print paths only, one a line
-    #[arg(short = 'f', long = "files")]
+    #[arg(short = 'f', long = "files", env = "EYESHOT_FILES", value_parser = FalseyValueParser::new())]
     files: bool,
     #[command(flatten)]
     named: Named,
