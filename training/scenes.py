@@ -228,7 +228,7 @@ def sidecar(scene: Scene, captions: list[str]) -> dict[str, object]:
     names = [concepts()[o.concept].name for o in scene.objects]
     return {
         "captions": captions,
-        "objects": sorted(set(names)),
+        "objects": list(dict.fromkeys(names)),  # objects[0] stands in the relation to objects[1]
         "count": len(names),
         "background": scene.background,
         **({"relation": scene.relation} if scene.relation else {}),
@@ -260,14 +260,14 @@ def write_folder(out: Path, count: int, seed: int, split: str, size: int, views:
     names = [f"{i:04d}.jpg" for i in range(1, count + 1)]
     queries: list[dict[str, object]] = []
     for name, (scene, captions, _) in zip(names, rows):
-        render(scene, size).save(out / name, quality=quality, subsampling=0)
+        render(scene, size).save(out / name, quality=quality)
         text = json.dumps(sidecar(scene, captions), ensure_ascii=False)
         (out / name).with_suffix(".json").write_text(text + "\n")
         facts = parse(captions[0])
         relevant = [n for n, (other, _, _) in zip(names, rows) if fits(facts, other)]
         queries.append({"query": captions[0], "relevant": relevant})
     for name, (scene, _, view) in list(zip(names, rows))[:views]:
-        render(view, size).save(out / "views" / name, quality=quality, subsampling=0)
+        render(view, size).save(out / "views" / name, quality=quality)
         relevant = [n for n, (other, _, _) in zip(names, rows) if other.key() == scene.key()]
         queries.append({"image": f"views/{name}", "relevant": relevant})
     (out / "queries.jsonl").write_text("".join(json.dumps(q) + "\n" for q in queries))
