@@ -448,6 +448,7 @@ def export(net: Trainee, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor
     clip = CLIPModel(net.clip.config)
     clip.load_state_dict(net.clip.state_dict())
     clip.half().save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(out)
     processor.save_pretrained(out)
     names = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token, "pad_token": tokenizer.pad_token,
