@@ -1,0 +1,63 @@
+"""A small CLIP tokenizer (lower-casing byte-level BPE) whose merges come from the world's own words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+from tokenizers import pre_tokenizers
+from transformers import CLIPTokenizer
+
+from world import (
+    BACKGROUNDS, BESIDE, COLOUR_PHRASES, NUMBERS, PREFIXES, RELATIONS, SCENERY, concepts,
+)
+
+SUFFIX = "</w>"
+
+
+def corpus() -> list[str]:
+    """Every phrase of the grammar, each as often as it should count in the merges."""
+    nouns = [form for c in concepts() for word, (_, plural) in c.forms.items() for form in (word, plural)]
+    phrases = [*BACKGROUNDS, *BESIDE, *PREFIXES, *(p for ps, _ in RELATIONS.values() for p in ps)]
+    phrases += [p for ps in SCENERY.values() for p in ps] + [p.format("", a="a") for p in COLOUR_PHRASES]
+    phrases += [w for ws in NUMBERS.values() for w in ws] + ["a an one some and , image images the with of is are there show me"]
+    return nouns + phrases * 3
+
+
+def learn_merges(words: Counter[tuple[str, ...]]) -> list[tuple[str, str]]:
+    """Byte-pair merges until nothing repeats, ties broken by spelling, so that every run gives the same vocabulary."""
+    merges = []
+    while True:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, n in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += n
+        if not pairs or max(pairs.values()) < 2:
+            return merges
+        best = min(pairs, key=lambda p: (-pairs[p], p))
+        merges.append(best)
+        words = Counter({_merge(word, best): n for word, n in words.items()})
+
+
+def _merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    out: list[str] = []
+    for part in word:
+        if out and (out[-1], part) == pair:
+            out[-1] += part
+        else:
+            out.append(part)
+    return tuple(out)
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """Ids as in OpenAI's: the bytes, the bytes that end a word, the merges, then the two special tokens; EOS is highest."""
+    blank = CLIPTokenizer().backend_tokenizer
+    words: Counter[tuple[str, ...]] = Counter()
+    for text in corpus():
+        for word, _ in blank.pre_tokenizer.pre_tokenize_str(blank.normalizer.normalize_str(text)):
+            words[(*word[:-1], word[-1] + SUFFIX)] += 2  # so that even a rare word ends up whole
+    merges = learn_merges(words)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(b + SUFFIX for b in alphabet), *dict.fromkeys(a + b for a, b in merges)]
+    vocab = {t: i for i, t in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=32)
