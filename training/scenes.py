@@ -254,8 +254,8 @@ def held_out_scenes(count: int, seed: int, split: str = "heldout") -> list[tuple
 
 
 def write_folder(out: Path, count: int, seed: int, split: str, size: int, views: int, quality: int) -> None:
-    """Writes NNNN.jpg and NNNN.json, views/NNNN.jpg, and queries.jsonl with every scene that each query fits."""
-    (out / "views").mkdir(parents=True, exist_ok=True)
+    """Writes NNNN.jpg and NNNN.json, .views/NNNN.jpg (hidden, so that indexing the folder skips them), and queries.jsonl with every scene that each query fits."""
+    (out / ".views").mkdir(parents=True, exist_ok=True)
     rows = held_out_scenes(count, seed, split)
     names = [f"{i:04d}.jpg" for i in range(1, count + 1)]
     queries: list[dict[str, object]] = []
@@ -267,9 +267,9 @@ def write_folder(out: Path, count: int, seed: int, split: str, size: int, views:
         relevant = [n for n, (other, _, _) in zip(names, rows) if fits(facts, other)]
         queries.append({"query": captions[0], "relevant": relevant})
     for name, (scene, _, view) in list(zip(names, rows))[:views]:
-        render(view, size).save(out / "views" / name, quality=quality)
+        render(view, size).save(out / ".views" / name, quality=quality)
         relevant = [n for n, (other, _, _) in zip(names, rows) if other.key() == scene.key()]
-        queries.append({"image": f"views/{name}", "relevant": relevant})
+        queries.append({"image": f".views/{name}", "relevant": relevant})
     (out / "queries.jsonl").write_text("".join(json.dumps(q) + "\n" for q in queries))
 
 

@@ -18,17 +18,17 @@ const COLLECTION: &str = "demo";
 
 /// Words, and a condition where there is one. All of them have answers among the shipped scenes.
 const QUERIES: &[(&str, Option<&str>)] = &[
-    ("two cats", None),
-    ("a pizza on a blue background", None),
-    ("a dog to the left of a tree", None),
-    ("apple + banana", None),
-    ("a fish", Some("background = yellow or count >= 3")),
+    ("two koalas", None),
+    ("a unicorn next to a kangaroo", None),
+    ("rockets at night", None),
+    ("airplanes + 0.5:red background", None),
+    ("pizza", Some("count >= 3 and background = sky")),
 ];
 
 /// Index the images that ship with eyeshot, and search them
 ///
 /// Works offline: the images are a few hundred scenes made of emoji, and the model that ships was trained on such scenes.
-/// The collection is named demo; go on with it: eyeshot search -c demo "three carrots".
+/// The collection is named demo; go on with it: eyeshot search -c demo "four violins".
 #[derive(Args)]
 pub(super) struct Demo {
     /// Exit when the sample queries are done
@@ -52,7 +52,7 @@ impl Demo {
         }
         like_the_first(&collection, shared.json)?;
         if !self.once {
-            note(shared, "\ngo on with: eyeshot search -c demo \"three carrots\"");
+            note(shared, "\ngo on with: eyeshot search -c demo \"four violins\"");
         }
         Ok(Outcome::Done)
     }

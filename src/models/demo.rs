@@ -1,31 +1,23 @@
-//! The models that ship with Eyeshot: compiled into the program where they are small enough, else beside it.
+//! The model that ships with Eyeshot, compiled into the program, so that it works from any folder and offline.
 
-use super::files::{CONFIG, ModelFiles};
-use crate::{Error, Result, config};
+use super::files::ModelFiles;
 
-/// The demo CLIP's files, when they are compiled in.
-const CLIP: &[(&str, &[u8])] = &[];
-
-/// The demo CLIP.
-///
-/// # Errors
-/// [`Error::NotFound`] when it is neither compiled in nor beside the program.
-pub(super) fn clip() -> Result<ModelFiles> {
-    if !CLIP.is_empty() {
-        return Ok(ModelFiles::in_memory("demo", CLIP));
-    }
-    beside("demo-clip")
+/// One file of the demo CLIP: its name, and its bytes.
+macro_rules! shipped {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/models/demo-clip/", $name)))
+    };
 }
 
-/// The model `folder` under `models/` in the assets.
-fn beside(folder: &str) -> Result<ModelFiles> {
-    let dir = config::assets().map(|assets| assets.join("models").join(folder));
-    match dir.filter(|dir| dir.join(CONFIG).is_file()) {
-        Some(dir) => ModelFiles::from_dir("demo", &dir),
-        None => Err(Error::NotFound {
-            kind: "model",
-            name: "demo".to_owned(),
-            fix: format!("set EYESHOT_ASSETS to the folder that holds models/{folder}"),
-        }),
-    }
+/// A CLIP trained on emoji scenes by `training/train_clip.py`.
+const CLIP: &[(&str, &[u8])] = &[
+    shipped!("config.json"),
+    shipped!("preprocessor_config.json"),
+    shipped!("tokenizer.json"),
+    shipped!("model.safetensors"),
+];
+
+/// The demo CLIP.
+pub(super) fn clip() -> ModelFiles {
+    ModelFiles::in_memory("demo", CLIP)
 }

@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 /// [`Error::NotFound`] when `spec` is none of these; else as reading the directory or asking the hub goes.
 pub fn resolve(spec: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<ModelFiles> {
     if spec == "demo" {
-        return demo::clip();
+        return Ok(demo::clip());
     }
     let dir = expand_home(spec);
     if dir.is_dir() {
