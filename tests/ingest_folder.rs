@@ -141,6 +141,25 @@ fn what_cannot_be_a_file_is_refused() {
     assert!(matches!(tree.sources(&["."])[0].fetch(&entry, 100), Err(Error::Image { .. })));
 }
 
+/// As root there is hardly a folder that cannot be read: one whose path is longer than the system takes is.
+#[test]
+fn a_folder_that_cannot_be_read_is_told() {
+    let tree = Tree::new(&["good.jpg"]);
+    let level = "d".repeat(250);
+    let chain = |top: &str| (0..9).fold(tree.root.join(top), |path, _| path.join(&level));
+    fs::create_dir_all(chain("a")).unwrap();
+    fs::create_dir_all(chain("b")).unwrap();
+    fs::write(chain("b").join("deep.jpg"), "deep").unwrap();
+    fs::rename(tree.root.join("b"), chain("a").join("b")).unwrap();
+    let listed: Vec<Listed> = tree.sources(&["."])[0].list().collect();
+    assert!(matches!(&listed[0], Listed::Image(entry) if entry.key.ends_with("good.jpg")), "{listed:?}");
+    assert!(
+        matches!(&listed[1], Listed::Unlisted(refusal) if refusal.reason.contains("File name too long")),
+        "{listed:?}"
+    );
+    assert_eq!(listed.len(), 2);
+}
+
 #[test]
 fn any_name_has_a_key() {
     let tree = Tree::new(&["line\nbreak.jpg", "per%41cent.jpg", "é日.jpg", "a b?#.jpg"]);
