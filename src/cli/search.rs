@@ -110,7 +110,7 @@ pub(super) fn print(hits: &[Hit], offset: usize, files: bool, json: bool) -> Res
         let rank = offset + at + 1;
         match (json, files) {
             (true, _) => output::json(&Line { rank, hit })?,
-            (_, true) => output::text(uri::display(&hit.key))?,
+            (_, true) => output::path(&hit.key)?,
             _ => output::text(row(rank, hit))?,
         }
     }
