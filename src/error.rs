@@ -93,7 +93,7 @@ pub enum Error {
         reason: String,
     },
     /// The work was stopped on request.
-    #[error("stopped on request")]
+    #[error("stopped on request; run it again to go on")]
     Cancelled,
 
     // The data is not what this program wrote: restore or report.

@@ -2,7 +2,7 @@
 
 use crate::ingest::{Event, Reporter};
 use crate::models::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) struct Work(ProgressBar);
 impl Default for Work {
     fn default() -> Self {
         let bar = ProgressBar::new(0);
-        bar.set_style(style("{wide_bar} {pos}/{len} images, {per_sec}, {eta} left {msg}"));
+        bar.set_style(style("{wide_bar} {pos}/{len} images, {rate}/s, {eta} left"));
         bar.enable_steady_tick(Duration::from_millis(200));
         Work(bar)
     }
@@ -41,7 +41,7 @@ pub(super) struct Bar(ProgressBar);
 impl Bar {
     pub fn new(what: &'static str, steps: usize) -> Self {
         let bar = ProgressBar::new(steps as u64);
-        bar.set_style(style("{wide_bar} {pos}/{len} {msg}, {per_sec}, {eta} left"));
+        bar.set_style(style("{wide_bar} {pos}/{len} {msg}, {rate}/s, {eta} left"));
         bar.set_message(what);
         Bar(bar)
     }
@@ -87,5 +87,8 @@ impl Downloads {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        _ = write!(out, "{:.0}", state.per_sec())
+    })
 }
