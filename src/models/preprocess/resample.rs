@@ -240,7 +240,7 @@ fn along_body(row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]) {
         let mut sums = [0i32; LANES];
         for (bytes, weights) in row[start * 3..].chunks_exact(LANES).zip(weights.chunks_exact(LANES)) {
             for lane in 0..LANES {
-                sums[lane] += i32::from(bytes[lane]) * weights[lane];
+                sums[lane] = sums[lane].wrapping_add(i32::from(bytes[lane]).wrapping_mul(weights[lane]));
             }
         }
         for (colour, value) in pixel.iter_mut().enumerate() {
@@ -260,7 +260,7 @@ fn down_body(rgb: &[u8], stride: usize, taps: &Taps, first: usize, out: &mut [u8
             for (row, weight) in rows.clone().zip(weights) {
                 let bytes = &rgb[row * stride + block * BLOCK..][..out.len()];
                 for (sum, byte) in sums.iter_mut().zip(bytes) {
-                    *sum += i32::from(*byte) * weight;
+                    *sum = sum.wrapping_add(i32::from(*byte).wrapping_mul(*weight));
                 }
             }
             for (value, sum) in out.iter_mut().zip(sums) {
