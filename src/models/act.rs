@@ -1,7 +1,8 @@
 //! Activation functions, by the names that `config.json` gives them.
 
 use crate::Result;
-use candle_core::Tensor;
+use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Tensor, bail};
+use rayon::prelude::*;
 use serde::Deserialize;
 
 /// What stands between the two layers of an MLP.
@@ -35,15 +36,29 @@ impl Activation {
         })
     }
 
-    /// The function of every element; any shape.
-    pub fn forward(self, x: &Tensor) -> Result<Tensor> {
+    /// The function of every element; any shape. `x` may be overwritten: pass what no one else looks at.
+    pub fn forward(self, x: Tensor) -> Result<Tensor> {
+        if x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous() {
+            x.inplace_op1(&self)?;
+            return Ok(x);
+        }
         Ok(match self {
             Activation::Gelu => x.gelu_erf()?,
             Activation::GeluTanh => x.gelu()?,
-            Activation::QuickGelu => (x * candle_nn::ops::sigmoid(&(x * 1.702f64)?)?)?,
+            Activation::QuickGelu => (&x * candle_nn::ops::sigmoid(&(&x * 1.702f64)?)?)?,
             Activation::Relu => x.relu()?,
             Activation::Silu => x.silu()?,
         })
+    }
+
+    fn apply(self, x: &mut [f32]) {
+        match self {
+            Activation::Gelu => each_gelu(x),
+            Activation::GeluTanh => each_gelu_tanh(x),
+            Activation::QuickGelu => each_quick_gelu(x),
+            Activation::Relu => x.iter_mut().for_each(|v| *v = v.max(0.0)),
+            Activation::Silu => each_silu(x),
+        }
     }
 }
 
@@ -52,5 +67,125 @@ impl TryFrom<String> for Activation {
 
     fn try_from(name: String) -> std::result::Result<Self, String> {
         Activation::named(&name).ok_or_else(|| format!("hidden_act {name:?} is not a known activation"))
+    }
+}
+
+/// On the CPU in f32: in place, on all cores, in loops that the compiler vectorises. candle's own functions take a buffer
+/// and a call into libm for each element.
+impl InplaceOp1 for Activation {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+            bail!("the activation in place takes contiguous f32")
+        };
+        values[start..end].par_chunks_mut(1 << 14).for_each(|chunk| self.apply(chunk));
+        Ok(())
+    }
+}
+
+/// A loop over a slice, compiled a second time for CPUs with AVX2 and FMA, chosen at run time.
+macro_rules! each {
+    ($name:ident, $function:expr) => {
+        fn $name(x: &mut [f32]) {
+            #[inline(always)]
+            fn body(x: &mut [f32]) {
+                x.iter_mut().for_each(|v| *v = $function(*v));
+            }
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn wide(x: &mut [f32]) {
+                    body(x);
+                }
+                if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+                    // SAFETY: the CPU has AVX2 and FMA, which is all that `wide` needs beyond its safe body.
+                    return unsafe { wide(x) };
+                }
+            }
+            body(x);
+        }
+    };
+}
+
+each!(each_gelu, |x: f32| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)));
+each!(each_gelu_tanh, |x: f32| x * sigmoid(1.595_769_1 * (x + 0.044715 * x * x * x)));
+each!(each_quick_gelu, |x: f32| x * sigmoid(1.702 * x));
+each!(each_silu, |x: f32| x * sigmoid(x));
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// Abramowitz and Stegun 7.1.26: within 1.5e-7 of the error function.
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let size = x.abs();
+    let t = 1.0 / (1.0 + 0.327_591_1 * size);
+    let series =
+        t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
+    (1.0 - series * exp(-size * size)).copysign(x)
+}
+
+/// e^x to about one unit in the last place of f32, without branches or calls: 2^n times a polynomial over the rest, as in
+/// Cephes' `expf`.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let whole = shifted - ROUND;
+    // ln 2 in two parts, so that the product is exact.
+    let rest = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
+    let series = 0.5
+        + rest
+            * (0.166_666_66
+                + rest
+                    * (4.166_579_6e-2 + rest * (8.333_452e-3 + rest * (1.398_2e-3 + rest * 1.987_569_1e-4))));
+    let power = f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
+    (1.0 + rest + rest * rest * series) * power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    const ALL: [Activation; 5] =
+        [Activation::Gelu, Activation::GeluTanh, Activation::QuickGelu, Activation::Relu, Activation::Silu];
+
+    /// Compares with candle's own functions, in f64.
+    fn check(x: Vec<f32>) {
+        let tensor = Tensor::new(x.as_slice(), &Device::Cpu).unwrap();
+        let exact = tensor.to_dtype(DType::F64).unwrap();
+        for activation in ALL {
+            let found = activation.forward(tensor.copy().unwrap()).unwrap().to_vec1::<f32>().unwrap();
+            let expected = activation.forward(exact.clone()).unwrap().to_vec1::<f64>().unwrap();
+            for ((x, found), expected) in x.iter().zip(found).zip(expected) {
+                let off = (f64::from(found) - expected).abs();
+                assert!(
+                    off <= 1e-6 + 1e-6 * expected.abs(),
+                    "{activation:?}({x}) = {found}, expected {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn functions_are_candles() {
+        check((-60_000..60_000).map(|n| n as f32 / 5_000.0).collect());
+        check(vec![0.0, -0.0, 1e-30, -1e-30, 50.0, -50.0, 1e4, -1e4, 1e30, -1e30]);
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        for activation in ALL.into_iter().filter(|a| *a != Activation::Relu) {
+            let x = Tensor::new(&[f32::NAN, 1.0], &Device::Cpu).unwrap();
+            assert!(activation.forward(x).unwrap().to_vec1::<f32>().unwrap()[0].is_nan(), "{activation:?}");
+        }
     }
 }

@@ -75,7 +75,7 @@ impl Layer {
 
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         let x = (x + self.attention.forward(&self.norm1.forward(x)?, mask)?)?;
-        let inner = self.activation.forward(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
+        let inner = self.activation.forward(self.fc1.forward(&self.norm2.forward(&x)?)?)?;
         Ok((&x + self.fc2.forward(&inner)?)?)
     }
 }
