@@ -228,11 +228,14 @@ fn a_directory_is_a_model_name() {
     }
 }
 
+/// A change to the section of a config.json that has the given name.
+type Edit = fn(&mut serde_json::Value, &str);
+
 #[test]
 fn older_configs_say_the_same_otherwise() {
     let expected = Case::new("gelu", DTypeChoice::F32);
     let sections = ["text_config", "vision_config"];
-    let edits: [(&str, fn(&mut serde_json::Value, &str)); 3] = [
+    let edits: [(&str, Edit); 3] = [
         // Both sections twice, the old one right.
         ("dict wins", |json, section| {
             json[format!("{section}_dict")] = json[section].clone();

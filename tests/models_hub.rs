@@ -454,9 +454,13 @@ fn refresh_takes_what_is_new() {
     check(&models::resolve(&format!("{REPO}@{COMMIT}"), &stale, &Silent).unwrap(), "gelu");
 }
 
+/// Variables, and the endpoint, cache, token and offline that they mean.
+type Environment =
+    (&'static [(&'static str, &'static str)], &'static str, &'static str, Option<&'static str>, bool);
+
 #[test]
 fn the_environment_is_read_as_python_reads_it() {
-    let cases: [(&[(&str, &str)], &str, &str, Option<&str>, bool); 7] = [
+    let cases: [Environment; 7] = [
         (&[("HOME", "/h")], "https://huggingface.co", "/h/.cache/huggingface/hub", None, false),
         (&[("HF_HOME", "/a")], "https://huggingface.co", "/a/hub", None, false),
         (&[("HF_HOME", "/a"), ("HF_HUB_CACHE", "/b")], "https://huggingface.co", "/b", None, false),

@@ -111,7 +111,7 @@ macro_rules! each {
 }
 
 each!(each_gelu, |x: f32| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)));
-each!(each_gelu_tanh, |x: f32| x * sigmoid(1.595_769_1 * (x + 0.044715 * x * x * x)));
+each!(each_gelu_tanh, |x: f32| x * sigmoid(1.595_769 * (x + 0.044715 * x * x * x)));
 each!(each_quick_gelu, |x: f32| x * sigmoid(1.702 * x));
 each!(each_silu, |x: f32| x * sigmoid(x));
 

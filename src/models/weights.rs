@@ -72,8 +72,9 @@ impl Weights {
         let mut parts = Vec::with_capacity(names.len());
         let mut index = HashMap::new();
         for file in names {
-            let store = Store::open(files.blob(&file)?, &file)
-                .map_err(|e| files.error(format!("{file} can't be read as a checkpoint: {}", plain(&e))))?;
+            let store = Store::open(files.blob(&file)?, &file).map_err(|e| {
+                files.error(format!("{file} can't be read as a checkpoint: {}{}", plain(&e), hint(&file)))
+            })?;
             index.extend(store.names().into_iter().map(|name| (name, parts.len())));
             parts.push(Part { file, store });
         }
@@ -200,6 +201,14 @@ impl Store {
                 None => candle_core::bail!("it is not in the archive"),
             },
         }
+    }
+}
+
+/// What may be wrong with an unreadable `file`.
+fn hint(file: &str) -> &'static str {
+    match file.ends_with(".bin") {
+        true => "; if PyTorch before 1.6 saved it, save it anew with a later one, best as safetensors",
+        false => "",
     }
 }
 
