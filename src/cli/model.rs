@@ -4,7 +4,7 @@ use super::args::Shared;
 use super::progress::Downloads;
 use super::{Outcome, output};
 use crate::error::{Error, Result};
-use crate::models::{self, CachedModel, Report};
+use crate::models::{self, CachedModel, ModelOptions, Report};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -46,6 +46,7 @@ impl ModelVerb {
                 Ok(Outcome::Done)
             }
             Action::Pull { model } => {
+                let options = ModelOptions { refresh: true, ..options };
                 let files = models::resolve(model, &options, &Downloads::default())?;
                 report(&models::check(&files, &options)?, shared.json)
             }
@@ -82,12 +83,12 @@ fn report(report: &Report, json: bool) -> Result<Outcome> {
             output::bytes(report.bytes)
         ))?;
     }
-    match report.problems.first() {
-        None if !json => {
-            output::text(format!("  fine: {} tensors, all as they should be", report.tensors.len()))?
+    if report.runs() {
+        if !json {
+            output::text(format!("  fine: {} tensors, all as they should be", report.tensors.len()))?;
         }
-        None => {}
-        Some(_) => return Err(Error::model(&report.name, report.problems.join("; "))),
+        return Ok(Outcome::Done);
     }
-    Ok(Outcome::Done)
+    report.problems.iter().for_each(|problem| eprintln!("wrong: {problem}"));
+    Err(Error::model(&report.name, format!("{} found, listed above", report.problems.len())))
 }
