@@ -78,4 +78,6 @@ pub struct Health {
     pub unreachable: usize,
     /// Breadth of a search for which none is asked.
     pub ef: usize,
+    /// Which instructions sum the codes: `scalar`, `avx2`, `avx512-vnni`.
+    pub kernels: &'static str,
 }

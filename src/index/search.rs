@@ -82,7 +82,7 @@ impl Search<'_> {
 
     /// How wide a walk is.
     fn breadth(&self, frozen: &Frozen) -> usize {
-        self.options.ef.unwrap_or(frozen.ef).max(self.k + self.k / 2)
+        self.options.ef.unwrap_or(frozen.ef.max(self.k + self.k / 2)).max(self.k)
     }
 
     /// Candidates among the settled nodes.

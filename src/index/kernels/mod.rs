@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 /// One processor's way to sum.
 pub struct Kernels {
-    /// Its name, for reports.
+    /// Its name, for reports and tests.
     pub name: &'static str,
     /// For each row: the sum of its bytes times the query's; rows to come are fetched ahead.
     /// Rows are as long as the query, a multiple of 64.
@@ -61,13 +61,13 @@ const AHEAD: usize = 5;
 
 /// The lengths that `score` relies on.
 fn check_score(rows: &[&[u8]], query: &[i8], out: &[i32]) {
-    assert!(query.len() % 64 == 0 && out.len() >= rows.len(), "codes come in whole registers");
+    assert!(query.len().is_multiple_of(64) && out.len() >= rows.len(), "codes come in whole registers");
     assert!(rows.iter().all(|row| row.len() == query.len()), "a row is as long as the query");
 }
 
 /// The lengths that `fine` relies on.
 fn check_fine(rough: &[u8], fine: &[u8], query: &[i16]) {
-    assert!(query.len() % 64 == 0, "codes come in whole registers");
+    assert!(query.len().is_multiple_of(64), "codes come in whole registers");
     assert!(rough.len() == query.len() && 2 * fine.len() == query.len(), "a row is as long as the query");
 }
 
