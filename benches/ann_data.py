@@ -55,22 +55,27 @@ class World:
         return self._finish(rng, x, 0.4)
 
 
+def make(out, n, dim, seed, queries=1000, samples=None, concepts=4000):
+    """Writes base.npy, img.npy, txt.npy and samples.npy (sample texts, as many as images unless told) to `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    world = World(dim, concepts, seed)
+    np.save(out / "base.npy", world.images(n, seed + 1))
+    np.save(out / "img.npy", world.images(queries, seed + 2))
+    np.save(out / "txt.npy", world.texts(queries, seed + 3))
+    np.save(out / "samples.npy", world.texts(samples or n, seed + 4))
+
+
 def main():
     parse = argparse.ArgumentParser(description=__doc__)
     parse.add_argument("out", type=pathlib.Path)
     parse.add_argument("-n", type=int, default=200_000)
     parse.add_argument("--dim", type=int, default=512)
     parse.add_argument("--queries", type=int, default=1000)
-    parse.add_argument("--samples", type=int, default=0, help="sample texts (default: as many as images)")
+    parse.add_argument("--samples", type=int, help="sample texts (default: as many as images)")
     parse.add_argument("--concepts", type=int, default=4000)
     parse.add_argument("--seed", type=int, default=7)
     args = parse.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    world = World(args.dim, args.concepts, args.seed)
-    np.save(args.out / "base.npy", world.images(args.n, args.seed + 1))
-    np.save(args.out / "img.npy", world.images(args.queries, args.seed + 2))
-    np.save(args.out / "txt.npy", world.texts(args.queries, args.seed + 3))
-    np.save(args.out / "samples.npy", world.texts(args.samples or args.n, args.seed + 4))
+    make(args.out, args.n, args.dim, args.seed, args.queries, args.samples, args.concepts)
 
 
 if __name__ == "__main__":
