@@ -1,55 +1,89 @@
 //! One space's vectors in memory: given a query vector, which ids are nearest?
 //!
+//! A vector's way in:
 //! 1. `vectors` refuses what cannot be compared and makes the rest unit length, so that a dot product is the cosine.
-//! 2. A new vector joins the tail, which every search scans: it is found at once. A removed one is marked, and is
-//!    skipped from then on.
-//! 3. `graph` links the tail into a navigable graph when `rebuild` is called, beside running searches and writers.
-//! 4. A search follows the graph and scans the tail, or scans everything that may answer where that is cheaper;
-//!    `exact` keeps the best.
+//! 2. `rotation` spreads its energy, and `codes` keeps it as 12-bit integers in two planes: searches read the rough one,
+//!    the fine one decides among the best. `kernels` has the sums, for each processor.
+//! 3. It joins `live`'s tail, which every search scans: it is found at once. `nodes` holds what has settled, `places`
+//!    where each id is. A removed vector is marked, and is skipped from then on.
+//! 4. `rebuild` links the tail into the graph beside searches and writers. Now and then it builds afresh (`frozen`):
+//!    `hnsw_rs` links a sample (`router`), `build` and `prune` all nodes, `guide` adds the links that sample queries
+//!    ask for, `repair` leaves no node without a way to it, `calibrate` measures how wide to search.
 //!
-//! Ids are small numbers that the caller gives (holes are normal); rows are this layer's own numbering.
+//! A query's way is `search`: a walk (`beam` over `links`), a walk that collects what a `filter` allows, or a scan
+//! (`exact`), whichever is cheapest. `bytes` writes the graph down and reads it back.
+//!
+//! Ids are small numbers that the caller gives (holes are normal); nodes are this layer's own numbering.
 //! What it must not know: images, models, files, async. Whoever owns an index decides when to rebuild it, and on
 //! which thread.
 
+mod beam;
+mod build;
+mod bytes;
+mod calibrate;
+mod codes;
 mod exact;
-mod graph;
+mod filter;
+mod frozen;
+mod guide;
+mod kernels;
+mod links;
+mod live;
+mod nodes;
+mod pages;
 mod params;
+mod places;
+mod prune;
+mod rebuild;
+mod repair;
+mod rotation;
+mod router;
+mod search;
 mod vectors;
 
 use crate::error::Result;
-use exact::Best;
-use graph::Graph;
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use beam::Scratches;
+use codes::{Coder, Query};
+use frozen::Frozen;
+use live::Live;
+use nodes::Nodes;
+use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use params::{Health, MAX_DIM, Neighbor, Params, SearchOptions};
 
-/// Breadth of a graph search when the caller names none.
-const DEFAULT_EF: usize = 160;
-
-/// The vectors of one space. Searches run beside one another and beside a writer.
+/// The vectors of one space. Searches run beside one another, beside writers and beside a rebuild.
 pub struct Index {
     dim: usize,
     params: Params,
-    rows: RwLock<Rows>,
+    coder: Coder,
+    live: RwLock<Live>,
+    scratches: Scratches,
+    samples: Mutex<Vec<Query>>,
+    /// Held by the one rebuild at a time.
+    rebuilding: Mutex<()>,
 }
 
-/// A row is a vector's place; a replaced or removed vector leaves its row dead.
-#[derive(Default)]
-struct Rows {
-    vectors: Vec<f32>,
-    owners: Vec<Option<u32>>,
-    places: HashMap<u32, u32>,
-    graph: Option<Arc<Graph>>,
-    linked: usize,
-}
+/// Sample queries kept until the next build, at most.
+const SAMPLES: usize = 262_144;
+/// Vectors coded at a time when many are inserted; a writer holds the lock for as many.
+const AT_ONCE: usize = 1024;
 
 impl Index {
     /// An empty index for vectors of `dim` numbers.
     pub fn new(dim: usize, params: Params) -> Result<Self> {
         vectors::check_dim(dim)?;
         params.check()?;
-        Ok(Index { dim, params, rows: RwLock::default() })
+        let coder = Coder::new(dim);
+        let mut frozen = Frozen::default();
+        frozen.layer.nodes = Nodes::new(coder.rough_len(), coder.fine_len());
+        Ok(Self::with(dim, params, coder, frozen))
+    }
+
+    fn with(dim: usize, params: Params, coder: Coder, frozen: Frozen) -> Self {
+        let live = RwLock::new(Live::new(frozen));
+        let (scratches, samples, rebuilding) = Default::default();
+        Index { dim, params, coder, live, scratches, samples, rebuilding }
     }
 
     /// Puts `vector` under `id`, in place of what was there; the next search finds it. Scaled to unit length.
@@ -59,17 +93,20 @@ impl Index {
 
     /// [`Index::insert`] for many; nothing is inserted if one is refused.
     pub fn insert_many(&self, items: &[(u32, &[f32])]) -> Result<()> {
-        let units: Vec<Vec<f32>> =
-            items.iter().map(|(_, v)| vectors::unit(v, self.dim)).collect::<Result<_>>()?;
-        let mut rows = self.write();
-        for ((id, _), unit) in items.iter().zip(units) {
-            rows.remove(*id);
-            let row = rows.owners.len() as u32;
-            rows.vectors.extend_from_slice(&unit);
-            rows.owners.push(Some(*id));
-            rows.places.insert(*id, row);
+        items.par_iter().try_for_each(|(_, v)| vectors::unit(v, self.dim).map(drop))?;
+        for items in items.chunks(AT_ONCE) {
+            let coded: Vec<(Vec<u8>, Vec<u8>)> =
+                items.par_iter().map(|(_, v)| self.code(v)).collect::<Result<_>>()?;
+            let mut live = self.write();
+            items.iter().zip(&coded).for_each(|((id, _), (rough, fine))| live.insert(*id, rough, fine));
         }
         Ok(())
+    }
+
+    fn code(&self, vector: &[f32]) -> Result<(Vec<u8>, Vec<u8>)> {
+        let (mut rough, mut fine) = (Vec::new(), Vec::new());
+        self.coder.encode(&vectors::unit(vector, self.dim)?, &mut rough, &mut fine);
+        Ok((rough, fine))
     }
 
     /// Takes `id` out; no search that starts from now on returns it. False if it was not there.
@@ -77,83 +114,94 @@ impl Index {
         self.write().remove(id)
     }
 
-    /// The unit vector under `id`.
+    /// The unit vector under `id`, as its code has it: each number within 1 / 500 of a standard deviation.
     pub fn vector(&self, id: u32) -> Option<Vec<f32>> {
-        let rows = self.read();
-        let row = *rows.places.get(&id)? as usize;
-        rows.vector(row, self.dim).map(<[f32]>::to_vec)
+        let live = self.read();
+        let (rough, fine) = live.row(id)?;
+        Some(self.coder.decode(rough, fine))
     }
 
     /// The `k` vectors with the highest cosine to `query`, best first, ties by id. Fewer when fewer may answer.
     pub fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<Neighbor>> {
-        let query = vectors::unit(query, self.dim)?;
-        let rows = self.read();
-        let mut best = Best::new(k.min(rows.places.len()));
-        let mut offer = |row: usize| {
-            let Some(id) = rows.owners.get(row).copied().flatten() else { return };
-            let Some(vector) = rows.vector(row, self.dim) else { return };
-            let score = vectors::dot(&query, vector).clamp(-1.0, 1.0);
-            if options.threshold.is_none_or(|t| score >= t) {
-                best.offer(Neighbor { id, score });
-            }
-        };
-        match (options.allowed, &rows.graph) {
-            _ if k == 0 => {}
-            (Some(allowed), _) => {
-                allowed.iter().filter_map(|id| rows.places.get(&id)).for_each(|&row| offer(row as usize));
-            }
-            (None, Some(graph)) if !options.exact && rows.owners.len() > self.params.scan_below => {
-                // Dead rows take places among the found: look a little wider, by as many as there may be.
-                let dead = rows.owners.len() - rows.places.len();
-                let k = k.min(rows.places.len());
-                let wanted = k + dead.min(k);
-                let ef = options.ef.unwrap_or(DEFAULT_EF).clamp(wanted, rows.owners.len());
-                graph.search(&query, wanted, ef).iter().for_each(|&row| offer(row as usize));
-                (rows.linked..rows.owners.len()).for_each(&mut offer);
-            }
-            _ => (0..rows.owners.len()).for_each(&mut offer),
+        let unit = vectors::unit(query, self.dim)?;
+        let k = k.min(self.len());
+        if k == 0 {
+            return Ok(Vec::new());
         }
-        Ok(best.into_sorted())
+        let query = self.coder.query(&unit);
+        let search = search::Search { query, k, options, scan_below: self.params.scan_below };
+        Ok(search.run(&self.live, &self.scratches))
+    }
+
+    /// Notes vectors like those that will be searched for, such as captions'. The next build adds the links that such
+    /// queries need, and measures by some of them how wide to search; then they are forgotten.
+    pub fn add_sample_queries(&self, queries: &[&[f32]]) -> Result<()> {
+        let coded: Vec<Query> = (queries.par_iter())
+            .map(|query| Ok(self.coder.query(&vectors::unit(query, self.dim)?).rough_only()))
+            .collect::<Result<_>>()?;
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = SAMPLES.saturating_sub(samples.len());
+        samples.extend(coded.into_iter().take(room));
+        Ok(())
     }
 
     /// Whether [`Index::rebuild`] would make searches faster or give memory back.
     pub fn needs_rebuild(&self) -> bool {
-        let rows = self.read();
-        let total = rows.owners.len();
-        let tail = total - rows.linked;
-        let dead = total - rows.places.len();
-        (total > self.params.scan_below && tail > self.params.tail_limit)
-            || dead > self.params.tail_limit.max(total / 4)
+        let live = self.read();
+        let dead = live.rows - live.places.len();
+        dead > self.params.tail_limit.max(live.rows / 4)
+            || (live.places.len() > self.params.scan_below && live.unlinked() >= self.params.tail_limit)
     }
 
-    /// Links every vector that is there now into a fresh graph, on this thread and rayon's. Searches and writers go on
-    /// meanwhile; what they change is carried over. Two rebuilds at a time are wasteful, not wrong.
+    /// Links what is not linked yet, or builds a fresh graph where that is due; on this thread and rayon's. Searches
+    /// and writers go on meanwhile; what they change is carried over. A second call waits for the first.
     pub fn rebuild(&self) -> Result<()> {
-        let (ids, vectors) = self.read().living(self.dim);
-        let graph = Arc::new(Graph::build(&vectors, self.dim, &self.params));
-        let mut rows = self.write();
-        let mut fresh = Rows { linked: ids.len(), vectors, graph: Some(graph), ..Rows::default() };
-        // A row is still right if the vector under its id is the one that was linked.
-        for (row, &id) in ids.iter().enumerate() {
-            let same = rows
-                .places
-                .get(&id)
-                .is_some_and(|&old| rows.vector(old as usize, self.dim) == fresh.vector(row, self.dim));
-            fresh.owners.push(same.then_some(id));
-            if same {
-                fresh.places.insert(id, row as u32);
-            }
+        let _one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if rebuild::wants_fresh(&self.read(), held.len()) {
+            let samples = std::mem::take(&mut *held);
+            drop(held);
+            rebuild::afresh(&self.live, &samples, &self.params, &self.scratches);
+        } else {
+            drop(held);
+            rebuild::extend(&self.live, &self.params, &self.scratches);
         }
-        for (old, owner) in rows.owners.iter().enumerate() {
-            let (Some(id), Some(vector)) = (*owner, rows.vector(old, self.dim)) else { continue };
-            if !fresh.places.contains_key(&id) {
-                fresh.places.insert(id, fresh.owners.len() as u32);
-                fresh.owners.push(Some(id));
-                fresh.vectors.extend_from_slice(vector);
-            }
-        }
-        *rows = fresh;
         Ok(())
+    }
+
+    /// The graph, to be kept beside the vectors and given to [`Index::from_parts`]; None where there is none.
+    pub fn graph_bytes(&self) -> Option<Vec<u8>> {
+        let frozen = self.read().frozen.clone();
+        (frozen.linked > 0).then(|| bytes::write(&frozen, self.dim))
+    }
+
+    /// An index of `vectors`, with the links that [`Index::graph_bytes`] wrote. Vectors that the graph doesn't know
+    /// join the tail. An error where `graph` is damaged or belongs to others: build from the vectors then.
+    pub fn from_parts(
+        dim: usize,
+        params: Params,
+        graph: &[u8],
+        vectors: impl IntoIterator<Item = (u32, Vec<f32>)>,
+    ) -> Result<Self> {
+        let empty = Index::new(dim, params)?;
+        let mut restore = bytes::Restore::new(bytes::read(graph, dim)?, &empty.coder);
+        let mut vectors = vectors.into_iter().peekable();
+        while vectors.peek().is_some() {
+            let some: Vec<(u32, Vec<f32>)> = vectors.by_ref().take(AT_ONCE).collect();
+            let code = |(id, vector): &(u32, Vec<f32>)| {
+                empty.code(vector).map(|(rough, fine)| bytes::Coded { id: *id, rough, fine })
+            };
+            let coded: Vec<bytes::Coded> = some.par_iter().map(code).collect::<Result<_>>()?;
+            coded.into_iter().for_each(|vector| restore.add(vector));
+        }
+        let Index { params, coder, scratches, .. } = empty;
+        let (mut frozen, left) = restore.finish(Nodes::new(coder.rough_len(), coder.fine_len()))?;
+        frozen.mend(&scratches);
+        let index = Self::with(dim, params, coder, frozen);
+        let mut live = index.write();
+        left.iter().for_each(|vector| live.insert(vector.id, &vector.rough, &vector.fine));
+        drop(live);
+        Ok(index)
     }
 
     /// How many vectors can be found.
@@ -173,50 +221,31 @@ impl Index {
 
     /// About how many bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        let rows = self.read();
-        let linked = rows.linked * (4 * self.dim + 2 * self.params.m * 48);
-        rows.vectors.capacity() * 4 + rows.owners.capacity() * 8 + rows.places.capacity() * 8 + linked
+        let live = self.read();
+        let tail = live.tail.rough.len() + live.tail.fine.len();
+        let samples = self.samples.lock().map_or(0, |s| s.len()) * self.coder.rough_len();
+        live.frozen.bytes() + live.places.bytes() + tail + samples
     }
 
     /// What it is made of at the moment.
     pub fn health(&self) -> Health {
-        let rows = self.read();
+        let live = self.read();
         Health {
-            vectors: rows.places.len(),
-            tombstones: rows.owners.len() - rows.places.len(),
-            tail: rows.owners.len() - rows.linked,
-            unreachable: 0,
+            vectors: live.places.len(),
+            tombstones: live.rows - live.places.len(),
+            tail: live.unlinked(),
+            unreachable: live.frozen.unreachable,
+            ef: live.frozen.ef,
+            kernels: kernels::kernels().name,
         }
     }
 
-    // A panic elsewhere while the lock was held leaves whole rows behind: every change below is pushed at its end.
-    fn read(&self) -> RwLockReadGuard<'_, Rows> {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+    // Whole changes only are made under the lock, so a panic elsewhere leaves nothing half done.
+    fn read(&self) -> RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Rows> {
-        self.rows.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Rows {
-    fn vector(&self, row: usize, dim: usize) -> Option<&[f32]> {
-        self.vectors.get(row * dim..(row + 1) * dim)
-    }
-
-    fn remove(&mut self, id: u32) -> bool {
-        let Some(row) = self.places.remove(&id) else { return false };
-        if let Some(owner) = self.owners.get_mut(row as usize) {
-            *owner = None;
-        }
-        true
-    }
-
-    /// The ids and vectors that can be found, copied.
-    fn living(&self, dim: usize) -> (Vec<u32>, Vec<f32>) {
-        let rows = || self.owners.iter().enumerate().filter_map(|(row, owner)| Some((row, (*owner)?)));
-        let ids = rows().map(|(_, id)| id).collect();
-        let vectors = rows().filter_map(|(row, _)| self.vector(row, dim)).flatten().copied().collect();
-        (ids, vectors)
+    fn write(&self) -> RwLockWriteGuard<'_, Live> {
+        self.live.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,7 +23,7 @@ pub struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Params { m: 16, ef_construction: 100, scan_below: 32_768, tail_limit: 8_192, seed: 1 }
+        Params { m: 16, ef_construction: 64, scan_below: 8_192, tail_limit: 4_096, seed: 1 }
     }
 }
 
@@ -74,6 +74,10 @@ pub struct Health {
     pub tombstones: usize,
     /// Vectors that no link leads to yet: every search scans them.
     pub tail: usize,
-    /// Linked vectors that no path of links reaches; 0 unless something is wrong.
+    /// Linked vectors that no path of links reaches, as of the last rebuild; 0 unless something is wrong.
     pub unreachable: usize,
+    /// Breadth of a search for which none is asked.
+    pub ef: usize,
+    /// Which instructions sum the codes: `scalar`, `avx2`, `avx512-vnni`.
+    pub kernels: &'static str,
 }

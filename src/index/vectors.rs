@@ -1,4 +1,4 @@
-//! One vector: what is refused, what is made unit length, how two compare.
+//! One vector: what is refused, and what is made unit length.
 
 use super::params::MAX_DIM;
 use crate::error::{Error, Result};
@@ -26,18 +26,4 @@ pub fn unit(vector: &[f32], dim: usize) -> Result<Vec<f32>> {
         return refuse("all its numbers are zero, so it points nowhere".into());
     }
     Ok(vector.iter().map(|&x| (f64::from(x) / norm) as f32).collect())
-}
-
-/// The dot product; for unit vectors, the cosine.
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    // Sixteen sums side by side, so that the compiler may use vector registers without changing the result.
-    let mut lanes = [0.0f32; 16];
-    let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in a_blocks.zip(b_blocks) {
-        for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-            *lane += x * y;
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }

@@ -1,0 +1,169 @@
+//! Compact codes: 12 bits a component, in two planes.
+//!
+//! The rough plane (8 bits) is what searches read, because they are bound by the bytes they fetch; the fine plane
+//! (4 bits) is added for the few candidates whose order matters, and brings a cosine's error down to some 2e-5. A
+//! vector thus takes 1.5 bytes a component in all. All arithmetic on codes is in integers, so that every processor
+//! gives the same bits.
+
+use super::kernels::{Kernels, kernels};
+use super::rotation::Rotation;
+
+/// Components farther out than this many standard deviations are cut: fewer than one in a
+/// million.
+const REACH: f32 = 5.0;
+/// The largest code, so that its rough part fits 8 bits after rounding.
+const LARGEST: f32 = 2039.0;
+/// A component's code is `FINE * rough + fine - FINE / 2`, with `fine` in `0..FINE`.
+const FINE: i32 = 16;
+/// Rough components are stored as unsigned bytes: this stands for zero.
+const ZERO: i32 = 128;
+
+/// Turns vectors into codes and queries, for one dimension.
+pub struct Coder {
+    rotation: Rotation,
+    scale: f32,
+    /// Added before rounding and known afterwards: it keeps the errors of components that are alike from adding up
+    /// (subtractive dither).
+    dither: Vec<f32>,
+}
+
+/// A vector to compare with codes.
+pub struct Query {
+    /// For the rough plane.
+    rough: Vec<i8>,
+    /// What the stored zero adds to each sum.
+    bias: i32,
+    /// For both planes.
+    fine: Vec<i16>,
+    /// What the dither adds to a fine sum.
+    offset: f64,
+    /// A fine sum times this is the cosine.
+    unit: f32,
+}
+
+impl Coder {
+    /// For vectors of `dim` numbers.
+    pub fn new(dim: usize) -> Self {
+        let rotation = Rotation::new(dim);
+        let scale = LARGEST / REACH * (rotation.padded() as f32).sqrt();
+        let dither = rotation.noise().iter().map(|x| x * (FINE as f32 / 2.0)).collect();
+        Coder { rotation, scale, dither }
+    }
+
+    /// Bytes of one row of the rough plane; a multiple of 64.
+    pub fn rough_len(&self) -> usize {
+        self.rotation.padded()
+    }
+
+    /// Bytes of one row of the fine plane: two components a byte.
+    pub fn fine_len(&self) -> usize {
+        self.rotation.padded() / 2
+    }
+
+    /// Appends the codes of a unit vector.
+    pub fn encode(&self, unit: &[f32], rough: &mut Vec<u8>, fine: &mut Vec<u8>) {
+        let code =
+            |(x, d): (&f32, &f32)| (x * self.scale + d).round_ties_even().clamp(-LARGEST, LARGEST) as i32;
+        let codes: Vec<i32> = self.rotation.apply(unit).iter().zip(&self.dither).map(code).collect();
+        let split = |code: i32| {
+            let high = (code + FINE / 2).div_euclid(FINE);
+            (high, code - FINE * high + FINE / 2)
+        };
+        rough.extend(codes.iter().map(|&c| (split(c).0 + ZERO) as u8));
+        // Component j of a register's first half shares a byte with component j of its second half.
+        for register in codes.chunks_exact(64) {
+            let (low, high) = register.split_at(32);
+            fine.extend(low.iter().zip(high).map(|(&l, &h)| (split(l).1 | (split(h).1 << 4)) as u8));
+        }
+    }
+
+    /// The unit vector that a row's codes stand for.
+    pub fn decode(&self, rough: &[u8], fine: &[u8]) -> Vec<f32> {
+        let mut rotated = Vec::with_capacity(rough.len());
+        for (high, low) in rough.chunks_exact(64).zip(fine.chunks_exact(32)) {
+            let nibbles = low.iter().map(|b| b & 15).chain(low.iter().map(|b| b >> 4));
+            rotated.extend(high.iter().zip(nibbles).map(|(&h, l)| join(h, l) as f32));
+        }
+        rotated.iter_mut().zip(&self.dither).for_each(|(x, d)| *x = (*x - d) / self.scale);
+        let vector = self.rotation.undo(&rotated);
+        let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        vector.iter().map(|x| x / norm).collect()
+    }
+
+    /// A unit vector as a query.
+    pub fn query(&self, unit: &[f32]) -> Query {
+        let rotated = self.rotation.apply(unit);
+        let peak = rotated.iter().fold(f32::MIN_POSITIVE, |a, x| a.max(x.abs()));
+        let rough: Vec<i8> = rotated.iter().map(|x| (x * (127.0 / peak)).round_ties_even() as i8).collect();
+        // The most that sixteen 32-bit sums can hold, whatever the signs.
+        let fine_peak = (((1 << 24) / rotated.len()).min(16_384) - 1) as f32;
+        let fine: Vec<i16> =
+            rotated.iter().map(|x| (x * (fine_peak / peak)).round_ties_even() as i16).collect();
+        let offset = fine.iter().zip(&self.dither).map(|(&q, &d)| f64::from(q) * f64::from(d)).sum();
+        Query { bias: bias(&rough), rough, fine, offset, unit: peak / fine_peak / self.scale }
+    }
+}
+
+/// A component's code from its two parts.
+pub fn join(rough: u8, fine: u8) -> i32 {
+    FINE * (i32::from(rough) - ZERO) + i32::from(fine) - FINE / 2
+}
+
+fn bias(rough: &[i8]) -> i32 {
+    ZERO * rough.iter().map(|&x| i32::from(x)).sum::<i32>()
+}
+
+impl Query {
+    /// A row of the rough plane as a query, good for rough comparisons only: how links are chosen.
+    pub fn of_row(rough: &[u8]) -> Self {
+        let rough: Vec<i8> = rough.iter().map(|&b| (i32::from(b) - ZERO) as i8).collect();
+        Query { bias: bias(&rough), rough, fine: Vec::new(), offset: 0.0, unit: 0.0 }
+    }
+
+    /// Without what only [`Query::cosine`] needs.
+    pub fn rough_only(mut self) -> Self {
+        self.fine = Vec::new();
+        self
+    }
+
+    /// Rough scores of `rows`, into `out`: they order rows about as cosines do.
+    pub fn score(&self, rows: &[&[u8]], out: &mut [i32]) {
+        let Kernels { score, .. } = kernels();
+        score(rows, &self.rough, out);
+        out.iter_mut().take(rows.len()).for_each(|s| *s -= self.bias);
+    }
+
+    /// The cosine, from both planes.
+    pub fn cosine(&self, rough: &[u8], fine: &[u8]) -> f32 {
+        let Kernels { fine: sum, .. } = kernels();
+        ((sum(rough, fine, &self.fine) as f64 - self.offset) * f64::from(self.unit)).clamp(-1.0, 1.0) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vectors::unit;
+    use super::*;
+
+    #[test]
+    fn cosines_survive_coding() {
+        for dim in [1usize, 3, 64, 65, 192, 512, 768, 2048] {
+            let coder = Coder::new(dim);
+            let wave = |f: f32| {
+                unit(&(0..dim).map(|i| (i as f32 * f + 1.0).sin()).collect::<Vec<_>>(), dim)
+                    .unwrap_or_default()
+            };
+            for (a, b) in [(wave(0.7), wave(0.7)), (wave(1.3), wave(2.9)), (wave(0.31), wave(0.32))] {
+                let (mut rough, mut fine) = (Vec::new(), Vec::new());
+                coder.encode(&a, &mut rough, &mut fine);
+                assert_eq!((rough.len(), fine.len()), (coder.rough_len(), coder.fine_len()));
+                let right: f32 = a.iter().zip(&b).map(|(x, y)| x * y).sum();
+                let found = coder.query(&b).cosine(&rough, &fine);
+                assert!((found - right).abs() < 3e-4, "dim {dim}: {found} for {right}");
+                for (x, y) in coder.decode(&rough, &fine).iter().zip(&a) {
+                    assert!((x - y).abs() < 4.0 / 2039.0, "dim {dim}: {x} for {y}");
+                }
+            }
+        }
+    }
+}

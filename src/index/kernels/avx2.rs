@@ -1,0 +1,82 @@
+//! 256-bit registers: bytes are widened to 16 bits, so that no product saturates.
+
+use super::{AHEAD, Kernels, check_fine, check_score, prefetch};
+use std::arch::x86_64::*;
+
+/// The kernels, where the processor has AVX2.
+pub fn kernels() -> Option<Kernels> {
+    is_x86_feature_detected!("avx2").then_some(Kernels { name: "avx2", score, fine })
+}
+
+fn score(rows: &[&[u8]], query: &[i8], out: &mut [i32]) {
+    check_score(rows, query, out);
+    // SAFETY: `kernels` hands this out only where AVX2 was detected; lengths are checked above.
+    unsafe { score_rows(rows, query, out) }
+}
+
+fn fine(rough: &[u8], fine: &[u8], query: &[i16]) -> i64 {
+    check_fine(rough, fine, query);
+    // SAFETY: as above.
+    unsafe { fine_sum(rough, fine, query) }
+}
+
+/// # Safety
+/// AVX2, and the lengths of [`check_score`].
+#[target_feature(enable = "avx2")]
+unsafe fn score_rows(rows: &[&[u8]], query: &[i8], out: &mut [i32]) {
+    rows.iter().take(AHEAD).for_each(|row| prefetch(row));
+    for (at, (row, out)) in rows.iter().zip(out).enumerate() {
+        if let Some(next) = rows.get(at + AHEAD) {
+            prefetch(next);
+        }
+        let mut sums = [_mm256_setzero_si256(); 2];
+        for (at, sum) in (0..query.len() / 16).zip([0usize, 1].into_iter().cycle()) {
+            // SAFETY: 16 bytes from 16 * at on lie inside row and query, whose lengths are multiples of 64.
+            let (b, q) = unsafe {
+                (
+                    _mm_loadu_si128(row.as_ptr().add(16 * at).cast()),
+                    _mm_loadu_si128(query.as_ptr().add(16 * at).cast()),
+                )
+            };
+            let product = _mm256_madd_epi16(_mm256_cvtepu8_epi16(b), _mm256_cvtepi8_epi16(q));
+            sums[sum] = _mm256_add_epi32(sums[sum], product);
+        }
+        *out = lanes(_mm256_add_epi32(sums[0], sums[1])).iter().sum();
+    }
+}
+
+/// # Safety
+/// AVX2, and the lengths of [`check_fine`].
+#[target_feature(enable = "avx2")]
+unsafe fn fine_sum(rough: &[u8], fine: &[u8], query: &[i16]) -> i64 {
+    let mut sums = [_mm256_setzero_si256(); 2];
+    let (nibble, offset) = (_mm_set1_epi8(15), _mm256_set1_epi16(128 * 16 + 8));
+    for register in 0..rough.len() / 64 {
+        for part in 0..4 {
+            // Parts 0 and 1 take the low nibbles, 2 and 3 the high ones of the same 32 bytes.
+            // SAFETY: 16 bytes (16 words of the query) from here on lie inside the slices: see the lengths.
+            let (high, low, q) = unsafe {
+                (
+                    _mm_loadu_si128(rough.as_ptr().add(64 * register + 16 * part).cast()),
+                    _mm_loadu_si128(fine.as_ptr().add(32 * register + 16 * (part % 2)).cast()),
+                    _mm256_loadu_si256(query.as_ptr().add(64 * register + 16 * part).cast()),
+                )
+            };
+            let low = if part < 2 { low } else { _mm_srli_epi16::<4>(low) };
+            let low = _mm256_cvtepu8_epi16(_mm_and_si128(low, nibble));
+            let high = _mm256_slli_epi16::<4>(_mm256_cvtepu8_epi16(high));
+            let code = _mm256_sub_epi16(_mm256_add_epi16(high, low), offset);
+            sums[part % 2] = _mm256_add_epi32(sums[part % 2], _mm256_madd_epi16(code, q));
+        }
+    }
+    let both = lanes(sums[0]).into_iter().chain(lanes(sums[1]));
+    both.map(i64::from).sum()
+}
+
+#[target_feature(enable = "avx2")]
+fn lanes(sum: __m256i) -> [i32; 8] {
+    let mut lanes = [0; 8];
+    // SAFETY: the array has room for one register.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
+    lanes
+}

@@ -1,0 +1,111 @@
+//! The sums over codes, in the fastest form that this processor knows. The only unsafe code of the index.
+//!
+//! 1. `scalar` says what is meant, and serves everywhere.
+//! 2. `avx2` and `avx512` give the same bits: everything is in integers and nothing saturates or overflows.
+//! 3. `kernels` asks the processor once. Each function checks its lengths before it touches a pointer.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+
+use std::sync::OnceLock;
+
+/// One processor's way to sum.
+pub struct Kernels {
+    /// Its name, for reports and tests.
+    pub name: &'static str,
+    /// For each row: the sum of its bytes times the query's; rows to come are fetched ahead.
+    /// Rows are as long as the query, a multiple of 64.
+    pub score: fn(rows: &[&[u8]], query: &[i8], out: &mut [i32]),
+    /// The sum of a row's 12-bit codes, from both planes, times the query's.
+    pub fine: fn(rough: &[u8], fine: &[u8], query: &[i16]) -> i64,
+}
+
+/// The best kernels for this processor.
+pub fn kernels() -> &'static Kernels {
+    static CHOSEN: OnceLock<Kernels> = OnceLock::new();
+    CHOSEN.get_or_init(|| available().pop().unwrap_or(scalar::KERNELS))
+}
+
+/// All that this processor can run, slowest first.
+fn available() -> Vec<Kernels> {
+    let mut all = vec![scalar::KERNELS];
+    #[cfg(target_arch = "x86_64")]
+    {
+        all.extend(avx2::kernels());
+        all.extend(avx512::kernels());
+    }
+    all
+}
+
+/// Asks for the memory of `slice` before it is needed.
+#[inline(always)]
+pub fn prefetch<T>(slice: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let start = slice.as_ptr().cast::<i8>();
+        for line in (0..size_of_val(slice)).step_by(64) {
+            // SAFETY: a prefetch has no effect but on caches, and `line` lies inside the slice.
+            unsafe { _mm_prefetch(start.add(line), _MM_HINT_T0) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slice;
+}
+
+/// How many rows ahead memory is asked for.
+const AHEAD: usize = 5;
+
+/// The lengths that `score` relies on.
+fn check_score(rows: &[&[u8]], query: &[i8], out: &[i32]) {
+    assert!(query.len().is_multiple_of(64) && out.len() >= rows.len(), "codes come in whole registers");
+    assert!(rows.iter().all(|row| row.len() == query.len()), "a row is as long as the query");
+}
+
+/// The lengths that `fine` relies on.
+fn check_fine(rough: &[u8], fine: &[u8], query: &[i16]) {
+    assert!(query.len().is_multiple_of(64), "codes come in whole registers");
+    assert!(rough.len() == query.len() && 2 * fine.len() == query.len(), "a row is as long as the query");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_gives_the_same_bits() {
+        let mut state = 88_172_645_463_325_252u64;
+        let mut byte = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 24) as u8
+        };
+        for (len, extreme) in
+            [(64, false), (128, true), (192, false), (512, false), (768, true), (8192, true)]
+        {
+            // The largest components that can occur, as well as random ones.
+            let peak = ((1 << 24) / len).min(16_384) as i16 - 1;
+            let rough: Vec<Vec<u8>> = (0..23)
+                .map(|r| (0..len).map(|_| if extreme && r % 2 == 0 { 255 } else { byte() }).collect())
+                .collect();
+            let fine: Vec<u8> = (0..len / 2).map(|_| if extreme { 255 } else { byte() }).collect();
+            let query: Vec<i8> = (0..len).map(|_| if extreme { 127 } else { byte() as i8 }).collect();
+            let wide: Vec<i16> =
+                (0..len).map(|_| if extreme { peak } else { i16::from(byte() as i8) % peak }).collect();
+            let rows: Vec<&[u8]> = rough.iter().map(Vec::as_slice).collect();
+            let run = |k: &Kernels| {
+                let mut out = vec![0; rows.len()];
+                (k.score)(&rows, &query, &mut out);
+                (out, rows.iter().map(|row| (k.fine)(row, &fine, &wide)).collect::<Vec<i64>>())
+            };
+            let right = run(&scalar::KERNELS);
+            for kernels in available() {
+                assert_eq!(run(&kernels), right, "{} at {len}", kernels.name);
+            }
+        }
+    }
+}
