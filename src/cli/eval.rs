@@ -1,5 +1,7 @@
 //! `eyeshot eval`: how good it is, measured.
 
+mod ann;
+
 use super::args::Shared;
 use super::progress::{Bar, Work};
 use super::{Outcome, output};
@@ -10,7 +12,7 @@ use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Measure retrieval on data whose right answers are known
+/// Measure retrieval and the index on data whose right answers are known
 #[derive(Args)]
 pub(super) struct Eval {
     #[command(subcommand)]
@@ -20,6 +22,7 @@ pub(super) struct Eval {
 #[derive(Subcommand)]
 enum What {
     Retrieval(Retrieval),
+    Ann(ann::Ann),
 }
 
 /// Recall of text-to-image and image-to-image search over a folder
@@ -49,6 +52,7 @@ impl Eval {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
         match &self.what {
             What::Retrieval(retrieval) => retrieval.run(shared),
+            What::Ann(ann) => ann.run(shared),
         }
     }
 }

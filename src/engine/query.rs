@@ -28,6 +28,28 @@ impl Collection {
         page.filter_map(|(id, score)| self.dress(id, score).transpose()).collect()
     }
 
+    /// The `k` items whose pictures are nearest to a unit vector, best first, with their cosines: what [`Collection::query`]
+    /// does between encoding and dressing, for those who measure it.
+    pub fn nearest(
+        &self,
+        vector: &[f32],
+        k: usize,
+        ef: Option<usize>,
+        exact: bool,
+    ) -> Result<Vec<(ItemId, f32)>> {
+        self.images.search(vector, k, &SearchOptions { ef, exact, ..SearchOptions::default() })
+    }
+
+    /// Up to `most` caption vectors, spread evenly over the items: samples of what text queries look like.
+    pub fn caption_vectors(&self, most: usize) -> Vec<Vec<f32>> {
+        self.captions.sample(most)
+    }
+
+    /// The breadth that a graph search has where none is asked for; None where every search scans.
+    pub fn default_ef(&self) -> Option<usize> {
+        Some(self.images.default_ef()).filter(|ef| *ef > 0)
+    }
+
     /// The unit vector of weighted terms: the normalised sum of `weight * unit vector`.
     pub fn vector(&self, terms: &[Term]) -> Result<Vec<f32>> {
         let texts: Vec<&str> = terms.iter().filter_map(|t| t.kind.text()).collect();

@@ -114,6 +114,19 @@ impl Space {
         }
     }
 
+    /// Up to `most` of its vectors, spread evenly over its slots.
+    pub fn sample(&self, most: usize) -> Vec<Vec<f32>> {
+        let mut slots: Vec<u32> = self.read().of_slot.keys().copied().collect();
+        slots.sort_unstable();
+        let step = slots.len().div_ceil(most.max(1)).max(1);
+        slots.iter().step_by(step).filter_map(|slot| self.index.vector(*slot)).collect()
+    }
+
+    /// The breadth that the index found fit for its data.
+    pub fn default_ef(&self) -> usize {
+        self.index.health().ef
+    }
+
     /// How many vectors it holds.
     pub fn len(&self) -> usize {
         self.index.len()

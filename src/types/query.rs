@@ -89,7 +89,7 @@ pub struct Hit {
     pub id: ItemId,
     /// Its URI.
     pub key: String,
-    /// Cosine between query and item, in -1..=1.
+    /// Cosine between query and item, in -1..=1; good to about 1e-4, since the index holds vectors as 12-bit codes.
     pub score: f32,
     /// Probability that picture and words match, where a matcher reranked.
     #[serde(rename = "match")]
