@@ -61,8 +61,8 @@ impl Collection {
         let captions = Space::open(&store, space_of(&record, Modality::Caption)?)?;
         let writer = Mutex::new(Counters {
             item: store.next_item(record.id)?,
-            image_slot: images.next_slot(),
-            caption_slot: captions.next_slot(),
+            image_slot: store.next_slot(images.record.id)?,
+            caption_slot: store.next_slot(captions.record.id)?,
         });
         Ok(Collection { store, record, images, captions, writer, encoders, encoder: OnceLock::new() })
     }

@@ -20,7 +20,7 @@ mod space;
 mod upsert;
 
 pub use crate::models::{ModelOptions, Pixels, Progress};
-pub use crate::store::Manifest;
+pub use crate::store::{Compacted, Manifest};
 pub use collection::{Collection, Info, SpaceInfo};
 pub use encoders::{Encoder, load as load_encoder};
 pub use upsert::NewItem;
@@ -105,6 +105,11 @@ impl Engine {
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
         self.opened().remove(name);
         self.store.drop_collection(&record)
+    }
+
+    /// Gives back the disk space of what was replaced and removed. Writers wait; queries go on.
+    pub fn compact(&self) -> Result<Compacted> {
+        self.store.compact()
     }
 
     /// The encoder of that name, for embedding outside any collection.

@@ -9,6 +9,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+/// Vectors taken from the store at a time when a space is opened.
+const AT_ONCE: usize = 4096;
+
 /// A space that answers queries.
 pub(super) struct Space {
     pub record: SpaceRecord,
@@ -28,17 +31,29 @@ impl Space {
     pub fn open(store: &Store, record: SpaceRecord) -> Result<Self> {
         let index = Arc::new(Index::new(record.dim, Params::default())?);
         let space = Space { record, index, owners: RwLock::default(), rebuilding: Arc::default() };
-        let mut rows = Vec::new();
+        store.seal(space.record.id)?;
+        let mut rows = Vec::with_capacity(AT_ONCE);
         for row in store.vectors(space.record.id) {
             let (slot, vector) = row?;
             rows.push((slot, vector.item, vector.vector));
+            if rows.len() == AT_ONCE {
+                space.insert(&rows)?;
+                rows.clear();
+            }
         }
-        space.add(&rows)?;
+        space.insert(&rows)?;
+        space.rebuild_where_due();
         Ok(space)
     }
 
     /// Makes vectors visible: (slot, item, vector).
     pub fn add(&self, rows: &[(u32, ItemId, Vec<f32>)]) -> Result<()> {
+        self.insert(rows)?;
+        self.rebuild_where_due();
+        Ok(())
+    }
+
+    fn insert(&self, rows: &[(u32, ItemId, Vec<f32>)]) -> Result<()> {
         let vectors: Vec<(u32, &[f32])> = rows.iter().map(|(slot, _, v)| (*slot, v.as_slice())).collect();
         let mut owners = self.write();
         for (slot, item, _) in rows {
@@ -46,9 +61,7 @@ impl Space {
             owners.slots.entry(*item).or_default().push(*slot);
         }
         drop(owners);
-        self.index.insert_many(&vectors)?;
-        self.rebuild_where_due();
-        Ok(())
+        self.index.insert_many(&vectors)
     }
 
     /// Links new vectors into the graph on a thread of its own, one at a time; queries and writers go on meanwhile.
@@ -88,11 +101,6 @@ impl Space {
     pub fn slots_of_all(&self, items: &[ItemId]) -> RoaringBitmap {
         let owners = self.read();
         items.iter().filter_map(|item| owners.slots.get(item)).flatten().copied().collect()
-    }
-
-    /// The first slot that was never used.
-    pub fn next_slot(&self) -> u32 {
-        self.read().of_slot.keys().max().map_or(0, |s| s + 1)
     }
 
     /// An item's first vector.

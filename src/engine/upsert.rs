@@ -3,7 +3,7 @@
 use super::collection::{Collection, Counters};
 use crate::error::{Error, Result};
 use crate::models::Pixels;
-use crate::store::{Batch, Manifest};
+use crate::store::{self, Batch, Manifest};
 use crate::types::{ContentHash, Item, ItemId, Payload};
 use std::collections::HashMap;
 
@@ -127,6 +127,10 @@ impl Collection {
         self.captions.add(&visible.captions)?;
         self.images.remove(&visible.gone_images);
         self.captions.remove(&visible.gone_captions);
+        for space in [&self.images, &self.captions] {
+            // The batch is durable whether this works or not; what could not be sealed now is with a later batch.
+            let _ = self.store.seal(space.record.id);
+        }
         Ok(ids)
     }
 
@@ -138,6 +142,8 @@ impl Collection {
         visible: &mut Visible,
     ) -> Result<ItemId> {
         let Encoded { new, image, captions } = one;
+        // What is searched is what is kept, so that a score is the same after a restart.
+        let image = store::kept(&image);
         let id = match self.manifest(&new.key)? {
             Some(manifest) => {
                 self.retire(manifest.item, batch, visible)?;
@@ -152,6 +158,7 @@ impl Collection {
         visible.images.push((next.image_slot, id, image));
         next.image_slot += 1;
         for caption in captions {
+            let caption = store::kept(&caption);
             batch.put_vector(self.captions.record.id, next.caption_slot, id, &caption);
             visible.captions.push((next.caption_slot, id, caption));
             next.caption_slot += 1;

@@ -2,70 +2,80 @@
 
 use super::key::Key;
 use super::record::{self, CollectionRecord, Manifest, VectorRecord};
+use super::rows::Change;
 use crate::error::Result;
 use crate::types::{Item, ItemId};
+use std::collections::BTreeMap;
 
-/// Changes for one [`Store::commit`](super::Store::commit).
+/// Changes for one [`Store::commit`](super::Store::commit). Of two for one key, the later stands.
 #[derive(Default)]
-pub struct Batch(sled::Batch);
+pub struct Batch {
+    pub(super) changes: Vec<Change>,
+    /// Vectors to take away: (space, slot). Only the store knows whether they are sealed.
+    pub(super) gone: Vec<(u32, u32)>,
+    /// For each space that gets vectors, the first slot behind them.
+    pub(super) next_slots: BTreeMap<u32, u32>,
+}
 
 impl Batch {
     /// A collection's name, number and spaces.
     pub fn put_collection(&mut self, record: &CollectionRecord) -> Result<()> {
-        self.0.insert(Key::collection(&record.name), record::json(record)?);
+        self.put(Key::collection(&record.name), record::json(record)?);
         Ok(())
     }
 
     /// Takes a collection's name away.
     pub fn remove_collection(&mut self, name: &str) {
-        self.0.remove(Key::collection(name));
+        self.remove(Key::collection(name));
     }
 
     /// The next item id of a collection.
     pub fn put_next_item(&mut self, collection: u32, next: u64) {
-        self.0.insert(Key::next_item(collection), &next.to_be_bytes());
+        self.put(Key::next_item(collection), next.to_be_bytes());
     }
 
     /// An item, and that its file has the bytes it has.
     pub fn put_item(&mut self, collection: u32, item: &Item) -> Result<()> {
-        self.0.insert(Key::item(collection, item.id), record::json(item)?);
-        self.0.insert(Key::hash(collection, &item.hash, item.id), &[]);
+        self.put(Key::item(collection, item.id), record::json(item)?);
+        self.put(Key::hash(collection, &item.hash, item.id), []);
         Ok(())
     }
 
     /// Takes an item away, with its hash and its manifest entry.
     pub fn remove_item(&mut self, collection: u32, item: &Item) {
-        self.0.remove(Key::item(collection, item.id));
-        self.0.remove(Key::manifest(collection, &item.key));
+        self.remove(Key::item(collection, item.id));
+        self.remove(Key::manifest(collection, &item.key));
         self.remove_hash(collection, item);
     }
 
     /// Takes back that an item's file has the bytes it had.
     pub fn remove_hash(&mut self, collection: u32, item: &Item) {
-        self.0.remove(Key::hash(collection, &item.hash, item.id));
+        self.remove(Key::hash(collection, &item.hash, item.id));
     }
 
     /// Where the item of `uri` came from.
     pub fn put_manifest(&mut self, collection: u32, uri: &str, manifest: &Manifest) -> Result<()> {
-        self.0.insert(Key::manifest(collection, uri), record::json(manifest)?);
+        self.put(Key::manifest(collection, uri), record::json(manifest)?);
         Ok(())
     }
 
-    /// One vector of a space.
+    /// One vector of a space, in a slot that was never used: at or behind [`Store::next_slot`](super::Store::next_slot).
     pub fn put_vector(&mut self, space: u32, slot: u32, item: ItemId, vector: &[f32]) {
-        self.0.insert(Key::vector(space, slot), VectorRecord::bytes(item, vector));
+        self.put(Key::vector(space, slot), VectorRecord::bytes(item, vector));
+        let next = self.next_slots.entry(space).or_default();
+        *next = (*next).max(slot.saturating_add(1));
     }
 
-    /// Takes a vector away.
+    /// Takes a vector away that an earlier batch put.
     pub fn remove_vector(&mut self, space: u32, slot: u32) {
-        self.0.remove(Key::vector(space, slot));
+        self.gone.push((space, slot));
     }
 
-    pub(super) fn put_format(&mut self, version: u32) {
-        self.0.insert(Key::format(), &version.to_be_bytes());
+    fn put(&mut self, key: Vec<u8>, value: impl Into<Vec<u8>>) {
+        self.changes.push((key, Some(value.into())));
     }
 
-    pub(super) fn into_inner(self) -> sled::Batch {
-        self.0
+    fn remove(&mut self, key: Vec<u8>) {
+        self.changes.push((key, None));
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `F` | format version, u32 |
 //! | `N` | the last collection or space number given, u32 |
 //! | `C` name | [`CollectionRecord`](super::CollectionRecord) |
 //! | `X` collection | the next item id, u64 |
 //! | `I` collection item | [`Item`](crate::types::Item) |
 //! | `M` collection URI | [`Manifest`](super::Manifest) |
 //! | `H` collection hash item | nothing: the key says that the item's file has these bytes |
-//! | `V` space slot | [`VectorRecord`](super::VectorRecord) |
+//! | `S` space | the first slot never used, u32 |
+//! | `V` space slot | a vector not sealed yet: [`VectorRecord`](super::VectorRecord) |
+//! | `B` space block | where the sealed vectors of 256 slots stand in the space's file |
+//! | `D` space slot | nothing: the key says that the sealed vector of this slot was taken away |
+//! | `G` space | the generation of the space's graph, and its checksum |
+//!
+//! `F` was the format version of format 1, which had no `S`, `B`, `D` or `G`.
 
 use crate::types::{ContentHash, ItemId};
 
@@ -17,7 +22,14 @@ use crate::types::{ContentHash, ItemId};
 pub(super) struct Key;
 
 impl Key {
-    pub fn format() -> Vec<u8> {
+    /// Bytes of the kind and the owner, in front of what is looked up.
+    pub const OWNER: usize = 5;
+    /// The kinds that collections own, but for their names.
+    pub const OF_COLLECTIONS: [u8; 4] = [b'X', b'I', b'M', b'H'];
+    /// The kinds that spaces own.
+    pub const OF_SPACES: [u8; 5] = [b'S', b'V', b'B', b'D', b'G'];
+
+    pub fn format_1() -> Vec<u8> {
         vec![b'F']
     }
 
@@ -69,9 +81,38 @@ impl Key {
         [&Self::vectors(space)[..], &slot.to_be_bytes()].concat()
     }
 
-    /// The prefixes of everything that a collection owns, but for its name and its spaces' vectors.
-    pub fn all_of(collection: u32) -> [Vec<u8>; 4] {
-        [b'X', b'I', b'M', b'H'].map(|kind| of(kind, collection))
+    pub fn next_slot(space: u32) -> Vec<u8> {
+        of(b'S', space)
+    }
+
+    pub fn blocks(space: u32) -> Vec<u8> {
+        of(b'B', space)
+    }
+
+    pub fn block(space: u32, number: u32) -> Vec<u8> {
+        [&Self::blocks(space)[..], &number.to_be_bytes()].concat()
+    }
+
+    pub fn tombstones(space: u32) -> Vec<u8> {
+        of(b'D', space)
+    }
+
+    pub fn tombstone(space: u32, slot: u32) -> Vec<u8> {
+        [&Self::tombstones(space)[..], &slot.to_be_bytes()].concat()
+    }
+
+    pub fn graph(space: u32) -> Vec<u8> {
+        of(b'G', space)
+    }
+
+    /// All of one kind and one owner.
+    pub fn owned(kind: u8, owner: u32) -> Vec<u8> {
+        of(kind, owner)
+    }
+
+    /// The owner that a key names.
+    pub fn owner(key: &[u8]) -> Option<u32> {
+        key.get(1..Self::OWNER).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes)
     }
 }
 

@@ -1,54 +1,102 @@
-//! Bytes, typed keys and atomic batches: the only folder that names sled.
+//! What lasts: bytes, typed keys and atomic batches. The only folder that names sled.
 //!
-//! 1. `key`     every key is a prefix, the collection or space, and what is looked up, so that a prefix scan is a question.
-//! 2. `record`  what the values hold, to bytes and back; a value that can't be read names itself.
-//! 3. `batch`   puts and removes that become durable together or not at all.
-//! 4. this file opens the database, commits batches, and answers look-ups and scans.
+//! 1. `layout`     holds the data directory for this process, and names the live one of its generations.
+//! 2. `generation` is a tree of rows (`rows`, where sled is) and the files of what is too large for rows.
+//! 3. `key`, `record`, `block` say what keys and values look like, each in one place.
+//! 4. `batch`      gathers puts and removes; [`Store::commit`] makes them durable together or not at all.
+//! 5. `seal`       moves vectors from rows into blocks of 256; `graph` publishes what can be built again from them.
+//! 6. `compact`    copies everything into a fresh generation and makes it the live one; `sweep` removes what nothing names.
+//! 7. this file opens the store, commits batches, and answers look-ups and scans.
 //!
-//! Committed means flushed: when [`Store::commit`] returns, a killed process loses nothing of the batch. One tree holds
-//! everything, since sled's batches are atomic only within a tree. Not here: what a neighbour or a model is.
+//! Committed means flushed: when [`Store::commit`] returns, a killed process or a failed power supply loses nothing of the
+//! batch. Rows stand in one tree, since sled's batches are atomic only within a tree. Vectors and graphs stand in files,
+//! since sled keeps values of that size two to five times over and never makes them durable; a row names them only when
+//! they are. Not here: what a neighbour or a model is.
 
 mod batch;
+mod block;
+mod compact;
+mod gate;
+mod generation;
+mod graph;
 mod key;
+mod layout;
+mod parts;
 mod record;
+mod rows;
+mod seal;
+mod sweep;
 
 pub use batch::Batch;
+pub use block::kept;
+pub use compact::Compacted;
+pub use gate::Gate;
+pub use graph::GraphRecord;
+pub use layout::FORMAT;
 pub use record::{CollectionRecord, Manifest, SpaceRecord, VectorRecord};
 
 use crate::error::{Error, Result};
 use crate::types::{ContentHash, Item, ItemId};
+use block::Block;
+use generation::Generation;
 use key::Key;
-use std::path::{Path, PathBuf};
-
-/// The version of keys and values that this program writes.
-pub const FORMAT: u32 = 1;
-
-/// sled's page cache. Our reads are look-ups by key and one scan at opening, so a small one serves.
-const CACHE_BYTES: u64 = 64 << 20;
+use layout::{Found, Layout};
+use rows::Bytes;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// A directory that keeps collections.
 pub struct Store {
-    tree: sled::Db,
-    path: PathBuf,
+    live: RwLock<Arc<Generation>>,
+    layout: Layout,
+    gate: Gate,
+    /// Held by whoever makes or removes files that rows name, or changes the live generation. Taken before `writing`.
+    shaping: Mutex<()>,
+    /// Held by whoever changes rows.
+    writing: Mutex<()>,
 }
 
 impl Store {
-    /// Opens the store in `path`, making it where there is none.
+    /// Opens the store in `path`, making it where there is none; one of an older format is brought to this one.
     ///
     /// Fails with [`Error::Busy`] where another process holds it, and [`Error::Format`] where a newer program wrote it.
     pub fn open(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
-        let tree = sled::Config::new().path(path.join("store")).cache_capacity(CACHE_BYTES).open();
-        let store = Store { tree: tree.map_err(|e| opening(path, e))?, path: path.to_owned() };
-        store.check_format()?;
+        Self::open_gated(path, Gate::default())
+    }
+
+    /// [`Store::open`] with a gate before every write: for tests of what a failed one leaves behind.
+    pub fn open_gated(path: &Path, gate: Gate) -> Result<Self> {
+        let layout = Layout::hold(path, gate.clone())?;
+        let number = match layout.find()? {
+            Found::Live(number) => number,
+            Found::Format1(dir) => compact::from_format_1(&layout, &dir, gate.clone())?,
+        };
+        layout.sweep(number)?;
+        let live = RwLock::new(Arc::new(Generation::open(&layout, number, gate.clone())?));
+        let store = Store { live, layout, gate, shaping: Mutex::default(), writing: Mutex::default() };
+        store.sweep()?;
         Ok(store)
     }
 
     /// Makes `batch` durable, all of it or nothing.
     pub fn commit(&self, batch: Batch) -> Result<()> {
-        self.tree.apply_batch(batch.into_inner()).map_err(failed)?;
-        self.tree.flush().map_err(failed)?;
-        Ok(())
+        let _writer = self.writing();
+        let live = self.live();
+        let mut changes = batch.changes;
+        for (space, slot) in batch.gone {
+            let key = Key::vector(space, slot);
+            if live.rows.get(&key)?.is_some() {
+                changes.push((key, None));
+            } else if live.rows.get(&Key::block(space, Block::of(slot)))?.is_some() {
+                changes.push((Key::tombstone(space, slot), Some(Vec::new())));
+            }
+        }
+        for (space, next) in batch.next_slots {
+            let next = next.max(live.next_slot(space)?);
+            changes.push((Key::next_slot(space), Some(next.to_be_bytes().to_vec())));
+        }
+        live.rows.apply(changes)?;
+        live.rows.flush()
     }
 
     /// All collections, by name.
@@ -61,16 +109,20 @@ impl Store {
         self.get(&Key::collection(name))?.map(|v| record::collection(&v)).transpose()
     }
 
-    /// A number never given before, for a collection or a space; durable at once.
+    /// A number never given before, for a collection, a space or a graph; durable at once.
     pub fn next_number(&self) -> Result<u32> {
-        let grow = |old: Option<&[u8]>| {
-            let old = old.and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
-            old.checked_add(1).map(|n| n.to_be_bytes().to_vec())
-        };
-        let new = self.tree.update_and_fetch(Key::numbers(), grow).map_err(failed)?;
-        self.tree.flush().map_err(failed)?;
-        let new = new.ok_or_else(|| Error::Storage { reason: "all collection numbers are used".into() })?;
-        new.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| record::unreadable("number counter"))
+        let _writer = self.writing();
+        self.number(&self.live())
+    }
+
+    /// [`Store::next_number`] for whoever holds `writing`.
+    fn number(&self, live: &Generation) -> Result<u32> {
+        let last = live.rows.get(&Key::numbers())?.map_or(Ok(0), |v| record::number(&v))?;
+        let used = || Error::Storage { reason: "all collection numbers are used".into() };
+        let new = last.checked_add(1).ok_or_else(used)?;
+        live.rows.apply(vec![(Key::numbers(), Some(new.to_be_bytes().to_vec()))])?;
+        live.rows.flush()?;
+        Ok(new)
     }
 
     /// The next item id of a collection (0 where none was given yet).
@@ -95,12 +147,9 @@ impl Store {
 
     /// All (URI, manifest) of a collection, by URI.
     pub fn manifests(&self, collection: u32) -> impl Iterator<Item = Result<(String, Manifest)>> + use<> {
-        let prefix = Key::manifests(collection);
-        let skip = prefix.len();
-        self.scan(prefix).map(move |row| {
+        self.scan(Key::manifests(collection)).map(|row| {
             let (k, v) = row?;
-            let uri = k.get(skip..).and_then(|b| std::str::from_utf8(b).ok());
-            Ok((uri.ok_or_else(|| record::unreadable("manifest key"))?.to_owned(), record::manifest(&v)?))
+            Ok((record::uri_in_key(&k)?, record::manifest(&v)?))
         })
     }
 
@@ -111,84 +160,79 @@ impl Store {
         self.scan(prefix).next().map(|row| record::item_in_key(&row?.0, skip)).transpose()
     }
 
+    /// The first slot of a space that was never used.
+    pub fn next_slot(&self, space: u32) -> Result<u32> {
+        self.live().next_slot(space)
+    }
+
     /// One vector.
     pub fn vector(&self, space: u32, slot: u32) -> Result<Option<VectorRecord>> {
-        self.get(&Key::vector(space, slot))?.map(|v| record::vector(&v)).transpose()
+        let live = self.live();
+        if let Some(row) = live.rows.get(&Key::vector(space, slot))? {
+            return record::vector(&row).map(Some);
+        }
+        if live.rows.get(&Key::tombstone(space, slot))?.is_some() {
+            return Ok(None);
+        }
+        let rows = live.block(space, Block::of(slot))?.map(|block| block.rows);
+        Ok(rows.into_iter().flatten().find(|(s, _)| *s == slot).map(|(_, vector)| vector))
     }
 
-    /// All (slot, vector) of a space, by slot.
+    /// All (slot, vector) of a space, by slot. Not to be read beside a writer of the same space.
     pub fn vectors(&self, space: u32) -> impl Iterator<Item = Result<(u32, VectorRecord)>> + use<> {
-        let prefix = Key::vectors(space);
-        let skip = prefix.len();
-        self.scan(prefix).map(move |row| {
+        let sealed = self.live().blocks(space).flat_map(|block| match block {
+            Ok(block) => block.rows.into_iter().map(Ok).collect(),
+            Err(e) => vec![Err(e)],
+        });
+        let tail = self.scan(Key::vectors(space)).map(|row| {
             let (k, v) = row?;
-            Ok((record::slot_in_key(&k, skip)?, record::vector(&v)?))
-        })
+            Ok((record::slot_in_key(&k, Key::OWNER)?, record::vector(&v)?))
+        });
+        sealed.chain(tail)
     }
 
-    /// Removes everything of a collection. Its name goes first and durably, so that a kill half-way leaves only rows
-    /// that nothing can reach.
+    /// Removes everything of a collection. Its name goes first and durably, so that a kill half-way leaves only what nothing
+    /// names, and the next opening sweeps.
     pub fn drop_collection(&self, record: &CollectionRecord) -> Result<()> {
         let mut first = Batch::default();
         first.remove_collection(&record.name);
         self.commit(first)?;
-        let spaces = record.spaces.iter().map(|s| Key::vectors(s.id));
-        for prefix in Key::all_of(record.id).into_iter().chain(spaces) {
-            for row in self.scan(prefix) {
-                self.tree.remove(row?.0).map_err(failed)?;
-            }
-        }
-        self.tree.flush().map_err(failed)?;
-        Ok(())
+        self.sweep()
     }
 
     /// Bytes that the store takes on disk.
     pub fn bytes(&self) -> Result<u64> {
-        self.tree.size_on_disk().map_err(failed)
+        self.live().bytes()
     }
 
     /// The directory given to [`Store::open`].
     pub fn path(&self) -> &Path {
-        &self.path
+        self.layout.path()
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>> {
-        self.tree.get(key).map_err(failed)
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.live().rows.get(key)
     }
 
-    fn scan(&self, prefix: Vec<u8>) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec)>> + use<> {
-        self.tree.scan_prefix(prefix).map(|row| row.map_err(failed))
+    /// The rows hold on to their generation, so that its files stay while they are read.
+    fn scan(&self, prefix: Vec<u8>) -> impl Iterator<Item = Result<(Bytes, Bytes)>> + use<> {
+        let live = self.live();
+        live.rows.scan(prefix).inspect(move |_| _ = &live)
     }
 
-    fn check_format(&self) -> Result<()> {
-        let Some(found) = self.get(&Key::format())? else {
-            let mut batch = Batch::default();
-            batch.put_format(FORMAT);
-            return self.commit(batch);
-        };
-        let found = found.as_ref().try_into().map(u32::from_be_bytes);
-        match found.map_err(|_| record::unreadable("format version"))? {
-            FORMAT => Ok(()),
-            found => Err(Error::Format { path: self.path.clone(), found, known: FORMAT }),
-        }
+    fn live(&self) -> Arc<Generation> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
 
-/// sled reports a held lock as an I/O error of the kind "other" or "would block", whose text names the lock.
-fn opening(path: &Path, error: sled::Error) -> Error {
-    match &error {
-        sled::Error::Io(e)
-            if e.kind() == std::io::ErrorKind::WouldBlock || e.to_string().contains("lock") =>
-        {
-            Error::Busy { path: path.to_owned() }
-        }
-        _ => failed(error),
+    fn replace_live(&self, new: Arc<Generation>) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
-}
 
-fn failed(error: sled::Error) -> Error {
-    match error {
-        sled::Error::Corruption { .. } => Error::Corrupt { reason: error.to_string() },
-        other => Error::Storage { reason: other.to_string() },
+    fn shaping(&self) -> MutexGuard<'_, ()> {
+        self.shaping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

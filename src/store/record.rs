@@ -1,5 +1,7 @@
 //! What the values hold. Records are JSON, which payloads are anyway and which a person can read; vectors are bytes.
 
+use super::block;
+use super::key::Key;
 use crate::error::{Error, Result};
 use crate::types::{ContentHash, Item, ItemId, Modality};
 use serde::de::DeserializeOwned;
@@ -12,7 +14,7 @@ pub struct CollectionRecord {
     pub id: u32,
     /// What users call it.
     pub name: String,
-    /// Its active spaces.
+    /// Its active spaces. What is stored of a space that no collection lists is swept away.
     pub spaces: Vec<SpaceRecord>,
 }
 
@@ -44,7 +46,7 @@ pub struct Manifest {
     pub item: ItemId,
 }
 
-/// A vector and whose it is: u64 item, then the components, f32, all little-endian.
+/// A vector and whose it is: u64 item, then the components, f16 (see `block` for why), all little-endian.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorRecord {
     /// The item that it stands for.
@@ -55,14 +57,45 @@ pub struct VectorRecord {
 
 impl VectorRecord {
     pub(super) fn bytes(item: ItemId, vector: &[f32]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(8 + 4 * vector.len());
+        let mut bytes = Vec::with_capacity(8 + 2 * vector.len());
         bytes.extend(item.0.to_le_bytes());
-        bytes.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
+        block::put_halves(vector, &mut bytes);
         bytes
     }
 }
 
+/// Where a block stands in its file.
+pub(super) struct Place {
+    pub offset: u64,
+    pub len: u64,
+}
+
+impl Place {
+    pub fn bytes(&self) -> Vec<u8> {
+        [self.offset.to_le_bytes(), self.len.to_le_bytes()].concat()
+    }
+}
+
+/// The graph of a space that is to be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct GraphPointer {
+    pub generation: u32,
+    pub bytes: u64,
+    pub checksum: ContentHash,
+    pub last_slot: u32,
+}
+
 pub(super) fn vector(bytes: &[u8]) -> Result<VectorRecord> {
+    let (item, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| unreadable("vector"))?;
+    let item = ItemId(u64::from_le_bytes(*item));
+    match rest.len() % 2 {
+        0 => Ok(VectorRecord { item, vector: block::from_halves(rest) }),
+        _ => Err(unreadable("vector")),
+    }
+}
+
+/// A vector as format 1 wrote it: f32.
+pub(super) fn vector_of_format_1(bytes: &[u8]) -> Result<VectorRecord> {
     let (item, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| unreadable("vector"))?;
     let (parts, []) = rest.as_chunks::<4>() else { return Err(unreadable("vector")) };
     let vector = parts.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -79,6 +112,28 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item> {
 
 pub(super) fn manifest(bytes: &[u8]) -> Result<Manifest> {
     from_json("manifest", bytes)
+}
+
+pub(super) fn graph(bytes: &[u8]) -> Result<GraphPointer> {
+    from_json("graph", bytes)
+}
+
+pub(super) fn place(bytes: &[u8]) -> Result<Place> {
+    let ([offset, len], []) = bytes.as_chunks::<8>() else { return Err(unreadable("block")) };
+    Ok(Place { offset: u64::from_le_bytes(*offset), len: u64::from_le_bytes(*len) })
+}
+
+pub(super) fn slot(bytes: &[u8]) -> Result<u32> {
+    bytes.try_into().map(u32::from_be_bytes).map_err(|_| unreadable("slot counter"))
+}
+
+pub(super) fn number(bytes: &[u8]) -> Result<u32> {
+    bytes.try_into().map(u32::from_be_bytes).map_err(|_| unreadable("number counter"))
+}
+
+pub(super) fn uri_in_key(key: &[u8]) -> Result<String> {
+    let uri = key.get(Key::OWNER..).and_then(|b| std::str::from_utf8(b).ok());
+    uri.map(str::to_owned).ok_or_else(|| unreadable("manifest key"))
 }
 
 pub(super) fn counter(bytes: &[u8]) -> Result<u64> {
