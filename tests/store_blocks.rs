@@ -140,6 +140,7 @@ fn graphs_are_replaced_and_damage_is_noticed() {
     bytes[33_333] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     assert_eq!(graph(&store), None, "it is to be built again");
+    assert!(store.check(None).unwrap()[0].problem.contains("checksum"), "and check says so");
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! `eyeshot collection`: what is kept, and taking it away.
+//! `eyeshot collection`: what is kept, keeping it safe, and taking it away.
 
 use super::args::Shared;
 use super::{Outcome, output};
-use crate::engine::Info;
-use crate::error::Result;
+use crate::engine::{Engine, Info};
+use crate::error::{Error, Result};
 use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
 
-/// List, show and drop collections
+/// List, show, drop, back up, restore, compact and check collections
 #[derive(Args)]
 pub(super) struct CollectionVerb {
     #[command(subcommand)]
@@ -28,31 +29,116 @@ enum Action {
         /// The collection
         name: String,
     },
+    /// Write all collections, or one, to a single file
+    ///
+    /// The file holds items, captions, payloads, vectors and graphs as they are at one moment, with a checksum; the pictures
+    /// themselves stay where they are, and so do models. It appears under its name only when it is whole.
+    ///
+    ///   eyeshot collection backup friday.eyeshot
+    ///   eyeshot collection backup holidays.eyeshot holidays
+    #[command(verbatim_doc_comment)]
+    Backup {
+        /// The file to write; it must not be there yet
+        file: PathBuf,
+        /// The collection; all where none is named
+        name: Option<String>,
+    },
+    /// Bring back what `backup` wrote
+    ///
+    /// The file is checked before anything changes, and all comes back or nothing. A collection of the same name must not
+    /// be there: drop it first, or give the restored one another name.
+    ///
+    ///   eyeshot collection restore friday.eyeshot
+    ///   eyeshot collection restore friday.eyeshot holidays --as holidays-friday
+    #[command(verbatim_doc_comment)]
+    Restore {
+        /// The file that `backup` wrote
+        file: PathBuf,
+        /// The collection; all in the file where none is named
+        name: Option<String>,
+        /// The name that it gets
+        #[arg(long = "as", value_name = "NEW", env = "EYESHOT_AS")]
+        rename: Option<String>,
+    },
+    /// Give back the disk space of what was replaced and removed
+    ///
+    /// Everything is copied to a fresh store beside the old one, which then takes its place in one step: it can be stopped
+    /// at any moment. Needs room on the disk for a second copy.
+    #[command(verbatim_doc_comment)]
+    Compact,
+    /// Read everything and list what is wrong
+    ///
+    /// Every record is read, every checksum computed, and items, manifests, hashes and vectors held against one another.
+    /// Ends with 1 where anything is wrong. Restoring a backup, or dropping the collection and indexing it again, mends it.
+    #[command(verbatim_doc_comment)]
+    Check {
+        /// The collection; all where none is named
+        name: Option<String>,
+    },
 }
 
 impl CollectionVerb {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
         let engine = shared.engine()?;
+        let json = shared.json;
         match &self.action {
-            Action::List => {
-                let all = engine.collections()?;
-                if all.is_empty() && !shared.json {
-                    output::text(format!(
-                        "no collections in {}; make one: eyeshot index FOLDER",
-                        engine.path().display()
-                    ))?;
-                }
-                all.iter().try_for_each(|info| print(info, shared.json))?;
-            }
-            Action::Show { name } => print(&engine.collection(name)?.info()?, shared.json)?,
+            Action::List => list(&engine, json)?,
+            Action::Show { name } => print(&engine.collection(name)?.info()?, json)?,
             Action::Drop { name } => {
                 engine.drop_collection(name)?;
-                if !shared.json {
+                if !json {
                     output::text(format!("dropped {name}"))?;
                 }
             }
+            Action::Backup { file, name } => backup(&engine, file, name.as_deref(), json)?,
+            Action::Restore { file, name, rename } => {
+                let restored = engine.restore(file, name.as_deref(), rename.as_deref())?;
+                match json {
+                    true => output::json(&restored)?,
+                    false => output::text(format!("restored {}", restored.collections.join(", ")))?,
+                }
+            }
+            Action::Compact => {
+                let done = engine.compact()?;
+                let text = || format!("{} -> {}", output::bytes(done.before), output::bytes(done.after));
+                if json { output::json(&done)? } else { output::text(text())? }
+            }
+            Action::Check { name } => check(&engine, name.as_deref(), json)?,
         }
         Ok(Outcome::Done)
+    }
+}
+
+fn list(engine: &Engine, json: bool) -> Result<()> {
+    let all = engine.collections()?;
+    if all.is_empty() && !json {
+        let path = engine.path().display();
+        output::text(format!("no collections in {path}; make one: eyeshot index FOLDER"))?;
+    }
+    all.iter().try_for_each(|info| print(info, json))
+}
+
+fn backup(engine: &Engine, file: &Path, name: Option<&str>, json: bool) -> Result<()> {
+    let done = engine.backup(name, file)?;
+    if json {
+        return output::json(&done);
+    }
+    let (names, bytes) = (done.collections.join(", "), output::bytes(done.bytes));
+    output::text(format!("wrote {names} to {}, {bytes}", file.display()))
+}
+
+fn check(engine: &Engine, name: Option<&str>, json: bool) -> Result<()> {
+    let found = engine.check(name)?;
+    for finding in &found {
+        match json {
+            true => output::json(finding)?,
+            false => output::text(format!("{}: {}", finding.collection, finding.problem))?,
+        }
+    }
+    match found.len() {
+        0 if json => Ok(()),
+        0 => output::text("nothing is wrong"),
+        n => Err(Error::Corrupt { reason: format!("{n} problems, listed above") }),
     }
 }
 

@@ -20,7 +20,7 @@ mod space;
 mod upsert;
 
 pub use crate::models::{ModelOptions, Pixels, Progress};
-pub use crate::store::{Compacted, Manifest};
+pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use collection::{Collection, Info, SpaceInfo};
 pub use encoders::{Encoder, load as load_encoder};
 pub use upsert::NewItem;
@@ -112,6 +112,24 @@ impl Engine {
         self.store.compact()
     }
 
+    /// Writes one collection, or all, to a file that must not be there. Writers wait; queries go on.
+    pub fn backup(&self, name: Option<&str>, to: &Path) -> Result<BackedUp> {
+        self.check_there(name)?;
+        self.store.backup(name, to)
+    }
+
+    /// Brings back what [`Engine::backup`] wrote: all of its collections, or the one of that name, which `rename` renames.
+    pub fn restore(&self, from: &Path, name: Option<&str>, rename: Option<&str>) -> Result<BackedUp> {
+        rename.map_or(Ok(()), check_name)?;
+        self.store.restore(from, name, rename)
+    }
+
+    /// Reads all of one collection, or of all, and lists what is wrong. Writers wait; queries go on.
+    pub fn check(&self, name: Option<&str>) -> Result<Vec<Finding>> {
+        self.check_there(name)?;
+        self.store.check(name)
+    }
+
     /// The encoder of that name, for embedding outside any collection.
     pub fn encoder(&self, model: &str) -> Result<Arc<Encoder>> {
         self.encoders.get(model)
@@ -132,6 +150,11 @@ impl Engine {
         let mut batch = Batch::default();
         batch.put_collection(&record)?;
         self.store.commit(batch)
+    }
+
+    fn check_there(&self, name: Option<&str>) -> Result<()> {
+        let Some(name) = name else { return Ok(()) };
+        self.store.collection(name)?.map(|_| ()).ok_or_else(|| self.missing(name))
     }
 
     fn missing(&self, name: &str) -> Error {

@@ -60,7 +60,7 @@ impl Store {
         Ok(())
     }
 
-    /// The graph of a space; None where there is none, or a damaged one.
+    /// The graph of a space; None where there is none, or a damaged one (which [`Store::check`] reports).
     pub fn graph(&self, space: u32) -> Result<Option<GraphRecord>> {
         let _shape = self.shaping();
         match read(&self.live(), space) {

@@ -6,15 +6,18 @@
 //! 4. `batch`      gathers puts and removes; [`Store::commit`] makes them durable together or not at all.
 //! 5. `seal`       moves vectors from rows into blocks of 256; `graph` publishes what can be built again from them.
 //! 6. `compact`    copies everything into a fresh generation and makes it the live one; `sweep` removes what nothing names.
-//! 7. this file opens the store, commits batches, and answers look-ups and scans.
+//! 7. `backup` and `restore` carry collections as one file, and `check` reads all there is and lists what is wrong.
+//! 8. this file opens the store, commits batches, and answers look-ups and scans.
 //!
 //! Committed means flushed: when [`Store::commit`] returns, a killed process or a failed power supply loses nothing of the
 //! batch. Rows stand in one tree, since sled's batches are atomic only within a tree. Vectors and graphs stand in files,
 //! since sled keeps values of that size two to five times over and never makes them durable; a row names them only when
 //! they are. Not here: what a neighbour or a model is.
 
+mod backup;
 mod batch;
 mod block;
+mod check;
 mod compact;
 mod gate;
 mod generation;
@@ -23,12 +26,15 @@ mod key;
 mod layout;
 mod parts;
 mod record;
+mod restore;
 mod rows;
 mod seal;
 mod sweep;
 
+pub use backup::BackedUp;
 pub use batch::Batch;
 pub use block::kept;
+pub use check::Finding;
 pub use compact::Compacted;
 pub use gate::Gate;
 pub use graph::GraphRecord;
