@@ -37,12 +37,14 @@ impl Store {
         let _shape = self.shaping();
         let live = self.live();
         let generation = self.next_number()?;
-        let written = write_file(&live, space, generation, last_slot, write);
-        let published = written.and_then(|pointer| self.publish_graph(&live, space, &pointer));
-        if published.is_err() {
-            let _ = fs::remove_file(live.graph_file(space, generation));
+        match write_file(&live, space, generation, last_slot, write) {
+            // Where this fails, whether the row lasts is not known: the file stays, and the next opening may sweep it.
+            Ok(pointer) => self.publish_graph(&live, space, &pointer).map(|()| generation),
+            Err(e) => {
+                let _ = fs::remove_file(live.graph_file(space, generation));
+                Err(e)
+            }
         }
-        published.map(|()| generation)
     }
 
     fn publish_graph(&self, live: &Generation, space: u32, pointer: &GraphPointer) -> Result<()> {

@@ -17,12 +17,16 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The version of files, keys and values that this program writes.
 pub const FORMAT: u32 = 2;
 
 /// Where format 1 kept its rows.
 const FORMAT_1: &str = "store";
+
+/// A lock outlives its holder for a moment where another thread of that process was just starting a program.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The data directory, held.
 pub(super) struct Layout {
@@ -52,10 +56,16 @@ impl Layout {
         let name = path.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&name);
         let lock = lock.map_err(|e| Error::io(&name, e))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Layout { path: path.to_owned(), gate, lock: Arc::new(lock) }),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.to_owned() }),
-            Err(TryLockError::Error(e)) => Err(Error::io(name, e)),
+        let started = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Layout { path: path.to_owned(), gate, lock: Arc::new(lock) }),
+                Err(TryLockError::Error(e)) => return Err(Error::io(name, e)),
+                Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.to_owned() }),
+            }
         }
     }
 
