@@ -11,7 +11,7 @@ use eyeshot::store::{Batch, CollectionRecord, Gate, Manifest, SpaceRecord, Store
 use eyeshot::types::{ContentHash, Item, ItemId, Modality};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -281,7 +281,12 @@ fn the_process_may_be_killed_at_any_moment() {
     let mut done = 0;
     for kill in 0..number("EYESHOT_TEST_KILLS").unwrap_or(25) {
         let mut child = child(home.path(), seed, done, None);
-        std::thread::sleep(Duration::from_micros(dice.roll(150_000)));
+        // Three in four die at work, the others while they open what the last one left.
+        if dice.roll(4) > 0 {
+            let said = BufReader::new(child.stdout.take().unwrap());
+            said.lines().map_while(Result::ok).find(|line| line.contains("ready"));
+        }
+        std::thread::sleep(Duration::from_micros(dice.roll(50_000)));
         child.kill().unwrap();
         child.wait().unwrap();
         let acknowledged = acknowledged(home.path()).max(done);
@@ -292,13 +297,13 @@ fn the_process_may_be_killed_at_any_moment() {
 
 fn child(home: &Path, seed: u64, from: u64, die_at: Option<u64>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "takes_steps_until_it_dies", "--ignored"]);
+    command.args(["--exact", "takes_steps_until_it_dies", "--ignored", "--nocapture"]);
     command.env("EYESHOT_TEST_HOME", home).env("EYESHOT_TEST_SEED", seed.to_string());
     command.env("EYESHOT_TEST_FROM", from.to_string());
     if let Some(n) = die_at {
         command.env("EYESHOT_TEST_DIE_AT", n.to_string());
     }
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// How many steps the child said were done.
@@ -322,6 +327,7 @@ fn takes_steps_until_it_dies() {
         true
     });
     let store = Store::open_gated(&home.join("data"), gate).unwrap();
+    println!("ready");
     let mut done = File::options().create(true).append(true).open(home.join("done")).unwrap();
     let limit = if die_at.is_some() { STEPS } else { u64::MAX };
     let from = number("EYESHOT_TEST_FROM").unwrap_or_default();
