@@ -75,6 +75,9 @@ impl IndexVerb {
         let bar = Work::default();
         let summary = ingest::index(&collection, &self.sources, &options, &bar, &cancel)?;
         bar.finish();
+        if !cancel.is_set() {
+            collection.settle()?;
+        }
         print(&summary, shared.json)?;
         if cancel.is_set() {
             return Err(Error::Cancelled);

@@ -175,6 +175,12 @@ impl Collection {
         Ok(removed)
     }
 
+    /// Waits until the graphs are built and stored, where they are due, so that the next opening finds them.
+    pub fn settle(&self) -> Result<()> {
+        self.images.settle()?;
+        self.captions.settle()
+    }
+
     fn other_model(&self, held: String, asked: String) -> Error {
         Error::OtherModel { collection: self.name().to_owned(), held, asked }
     }

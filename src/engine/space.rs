@@ -1,13 +1,12 @@
 //! The vectors of one encoder and one modality: an index of slots, and whose each slot is.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
-use crate::store::{SpaceRecord, Store};
+use crate::store::{SpaceRecord, Store, VectorRecord};
 use crate::types::ItemId;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Vectors taken from the store at a time when a space is opened.
 const AT_ONCE: usize = 4096;
@@ -16,8 +15,10 @@ const AT_ONCE: usize = 4096;
 pub(super) struct Space {
     pub record: SpaceRecord,
     index: Arc<Index>,
+    store: Arc<Store>,
     owners: RwLock<Owners>,
-    rebuilding: Arc<AtomicBool>,
+    /// Held by the one rebuild at a time, until its graph is stored.
+    rebuilding: Arc<Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -28,53 +29,60 @@ struct Owners {
 
 impl Space {
     /// Fills a space with what the store holds.
-    pub fn open(store: &Store, record: SpaceRecord) -> Result<Self> {
-        let index = Arc::new(Index::new(record.dim, Params::default())?);
-        let space = Space { record, index, owners: RwLock::default(), rebuilding: Arc::default() };
-        store.seal(space.record.id)?;
-        let mut rows = Vec::with_capacity(AT_ONCE);
-        for row in store.vectors(space.record.id) {
-            let (slot, vector) = row?;
-            rows.push((slot, vector.item, vector.vector));
-            if rows.len() == AT_ONCE {
-                space.insert(&rows)?;
-                rows.clear();
-            }
-        }
-        space.insert(&rows)?;
+    pub fn open(store: &Arc<Store>, record: SpaceRecord) -> Result<Self> {
+        Self::open_with(store, record, Params::default())
+    }
+
+    fn open_with(store: &Arc<Store>, record: SpaceRecord, params: Params) -> Result<Self> {
+        store.seal(record.id)?;
+        let mut owners = Owners::default();
+        let index = match store.graph(record.id)? {
+            // A graph that does not fit is as good as none: the vectors are all there is to lose.
+            Some(graph) => match with_graph(store, &record, &params, &graph.bytes, &mut owners) {
+                Err(Error::Corrupt { .. }) => without_graph(store, &record, &params, &mut owners),
+                index => index,
+            },
+            None => without_graph(store, &record, &params, &mut owners),
+        };
+        let (index, store, owners) = (Arc::new(index?), store.clone(), RwLock::new(owners));
+        let space = Space { record, index, store, owners, rebuilding: Arc::default() };
         space.rebuild_where_due();
         Ok(space)
     }
 
     /// Makes vectors visible: (slot, item, vector).
     pub fn add(&self, rows: &[(u32, ItemId, Vec<f32>)]) -> Result<()> {
-        self.insert(rows)?;
+        let vectors: Vec<(u32, &[f32])> = rows.iter().map(|(slot, _, v)| (*slot, v.as_slice())).collect();
+        let mut owners = self.write();
+        rows.iter().for_each(|(slot, item, _)| owners.add(*slot, *item));
+        drop(owners);
+        self.index.insert_many(&vectors)?;
         self.rebuild_where_due();
         Ok(())
     }
 
-    fn insert(&self, rows: &[(u32, ItemId, Vec<f32>)]) -> Result<()> {
-        let vectors: Vec<(u32, &[f32])> = rows.iter().map(|(slot, _, v)| (*slot, v.as_slice())).collect();
-        let mut owners = self.write();
-        for (slot, item, _) in rows {
-            owners.of_slot.insert(*slot, *item);
-            owners.slots.entry(*item).or_default().push(*slot);
-        }
-        drop(owners);
-        self.index.insert_many(&vectors)
-    }
-
     /// Links new vectors into the graph on a thread of its own, one at a time; queries and writers go on meanwhile.
     fn rebuild_where_due(&self) {
-        if !self.index.needs_rebuild() || self.rebuilding.swap(true, Ordering::AcqRel) {
+        if !self.index.needs_rebuild() || self.rebuilding.try_lock().is_err() {
             return;
         }
-        let (index, running) = (self.index.clone(), self.rebuilding.clone());
+        let (index, store, rebuilding) = (self.index.clone(), self.store.clone(), self.rebuilding.clone());
+        let space = self.record.id;
         std::thread::spawn(move || {
-            // A rebuild that fails leaves the index as it was: right, and slower. The next write tries again.
-            let _ = index.rebuild();
-            running.store(false, Ordering::Release);
+            if let Ok(_one) = rebuilding.try_lock() {
+                // What fails leaves the index right, and slower. The next write tries again.
+                let _ = rebuild(&index, &store, space);
+            }
         });
+    }
+
+    /// Waits until the graph is built and stored, where one is due.
+    pub fn settle(&self) -> Result<()> {
+        let _one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.index.needs_rebuild() {
+            true => rebuild(&self.index, &self.store, self.record.id),
+            false => Ok(()),
+        }
     }
 
     /// Takes slots out of sight.
@@ -153,5 +161,125 @@ impl Space {
 
     fn write(&self) -> RwLockWriteGuard<'_, Owners> {
         self.owners.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Owners {
+    fn add(&mut self, slot: u32, item: ItemId) {
+        self.of_slot.insert(slot, item);
+        self.slots.entry(item).or_default().push(slot);
+    }
+}
+
+fn rebuild(index: &Index, store: &Store, space: u32) -> Result<()> {
+    index.rebuild()?;
+    let last_slot = store.next_slot(space)?.saturating_sub(1);
+    let Some(graph) = index.graph_bytes() else { return Ok(()) };
+    store.put_graph(space, last_slot, |out| out.write_all(&graph)).map(drop)
+}
+
+fn with_graph(
+    store: &Store,
+    record: &SpaceRecord,
+    params: &Params,
+    graph: &[u8],
+    owners: &mut Owners,
+) -> Result<Index> {
+    let mut failed = None;
+    let vectors = store.vectors(record.id).map_while(|row| {
+        let (slot, vector) = row.map_err(|e| failed = Some(e)).ok()?;
+        owners.add(slot, vector.item);
+        Some((slot, vector.vector))
+    });
+    let index = Index::from_parts(record.dim, params.clone(), graph, vectors);
+    match failed {
+        Some(e) => Err(e),
+        None => index,
+    }
+}
+
+fn without_graph(store: &Store, record: &SpaceRecord, params: &Params, owners: &mut Owners) -> Result<Index> {
+    let index = Index::new(record.dim, params.clone())?;
+    *owners = Owners::default();
+    let mut vectors = store.vectors(record.id).peekable();
+    while vectors.peek().is_some() {
+        let rows: Vec<(u32, VectorRecord)> = vectors.by_ref().take(AT_ONCE).collect::<Result<_>>()?;
+        rows.iter().for_each(|(slot, row)| owners.add(*slot, row.item));
+        let rows: Vec<(u32, &[f32])> =
+            rows.iter().map(|(slot, row)| (*slot, row.vector.as_slice())).collect();
+        index.insert_many(&rows)?;
+    }
+    Ok(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Batch, CollectionRecord};
+    use crate::types::Modality;
+
+    const DIM: usize = 8;
+
+    fn vector(n: u32) -> Vec<f32> {
+        let number = |i: u32| ((n * 97 + i * 31) * (n + 7 * i + 3) % 1009) as f32 - 504.0;
+        crate::store::kept(&(0..DIM as u32).map(number).collect::<Vec<f32>>())
+    }
+
+    /// A graph is stored when it is built, taken up at the next opening, and done without where it is damaged.
+    #[test]
+    fn graphs_outlive_the_process() {
+        let home = tempfile::tempdir().unwrap();
+        let modality = Modality::Image;
+        let record = SpaceRecord { id: 1, modality, model: "m".into(), fingerprint: "f".into(), dim: DIM };
+        let params = Params { scan_below: 100, tail_limit: 50, ..Params::default() };
+        let open = || {
+            let store = Arc::new(Store::open(home.path()).unwrap());
+            let space = Space::open_with(&store, record.clone(), params.clone()).unwrap();
+            (store, space)
+        };
+        let put = |store: &Store, space: &Space, slots: std::ops::Range<u32>| {
+            let rows: Vec<_> = slots.map(|n| (n, ItemId(n.into()), vector(n))).collect();
+            let mut batch = Batch::default();
+            rows.iter().for_each(|(slot, item, v)| batch.put_vector(1, *slot, *item, v));
+            store.commit(batch).unwrap();
+            space.add(&rows).unwrap();
+        };
+        let check = |space: &Space, gone: &[u64]| {
+            for n in (0..320).step_by(29) {
+                let found = space.search(&vector(n), 1, &SearchOptions::default()).unwrap();
+                let exact = SearchOptions { exact: true, ..SearchOptions::default() };
+                assert_eq!(found, space.search(&vector(n), 1, &exact).unwrap());
+                assert!(gone.contains(&n.into()) || found[0].1 > 0.999, "{n}: {found:?}");
+                assert!(!gone.contains(&found[0].0.0), "{n} is gone");
+            }
+        };
+        let (store, space) = open();
+        let mut batch = Batch::default();
+        let collection = CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()] };
+        batch.put_collection(&collection).unwrap();
+        store.commit(batch).unwrap();
+        put(&store, &space, 0..300);
+        space.settle().unwrap();
+        assert!(store.graph(1).unwrap().is_some());
+        // What changes after the graph was stored.
+        let mut batch = Batch::default();
+        batch.remove_vector(1, 29);
+        store.commit(batch).unwrap();
+        space.remove(&[29]);
+        put(&store, &space, 300..320);
+        check(&space, &[29]);
+        drop((store, space));
+
+        let (store, space) = open();
+        let health = space.index.health();
+        assert_eq!((health.vectors, health.tail, health.unreachable), (319, 20, 0), "linked as it was");
+        check(&space, &[29]);
+        store.put_graph(1, 0, |out| out.write_all(b"not a graph")).unwrap();
+        drop((store, space));
+
+        let (_store, space) = open();
+        space.settle().unwrap();
+        check(&space, &[29]);
+        assert_eq!(space.len(), 319);
     }
 }

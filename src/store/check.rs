@@ -69,9 +69,21 @@ impl Check<'_> {
             let held = self.vectors(space, &captions);
             self.owners(space, &captions, &held);
             self.tombstones(space);
-            if let Err(e) = graph::read(self.live, space.id) {
-                self.note(reason(e));
+            self.graph(space);
+        }
+    }
+
+    fn graph(&mut self, space: &SpaceRecord) {
+        let next = self.live.next_slot(space.id).unwrap_or(u32::MAX);
+        match graph::read(self.live, space.id) {
+            Ok(Some(graph)) if graph.last_slot > next => {
+                self.note(format!(
+                    "the graph of the {} space knows slots that were not given yet",
+                    space.modality
+                ));
             }
+            Ok(_) => {}
+            Err(e) => self.note(reason(e)),
         }
     }
 
