@@ -3,7 +3,8 @@
 //! 1. `words` and `parse` read the little language that users write: `width >= 800 and (colour = blue or count > 2)`.
 //! 2. `literal` gives its values types, with `number`, `time` and `place` for what text alone does not say.
 //! 3. `fields` finds what an item holds under a field's name, and `value` holds it against a condition's value.
-//! 4. [`Filter::passes`] says whether one item passes.
+//! 4. [`Filter::passes`] says whether one item passes. The engine answers from an index of all items instead
+//!    (`engine::fields`), and is tested against this.
 //!
 //! # The language
 //!
@@ -127,16 +128,6 @@ pub enum Op {
     Within,
 }
 
-/// Whether a payload field was met at all, and with a type that its test can be held against: what tells a wrong name or a
-/// wrong type from a condition that nothing fits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Met {
-    /// An item has the field.
-    pub field: bool,
-    /// An item has it with a comparable type.
-    pub comparable: bool,
-}
-
 impl Filter {
     /// Whether `item` passes.
     pub fn passes(&self, item: &Item) -> bool {
@@ -168,19 +159,6 @@ impl Test {
             Op::Eq | Op::In => found.iter().any(|v| v.equals(&self.values)),
             Op::Ne => !found.is_empty() && !found.iter().any(|v| v.equals(&self.values)),
             op => found.iter().any(|v| v.holds(op, &self.values)),
-        }
-    }
-
-    /// Whether its field is one that not every item has, so that a wrong name can be told only by looking.
-    pub fn is_open(&self) -> bool {
-        matches!(self.field, Field::Exif(_) | Field::Payload(_))
-    }
-
-    /// Notes in `met` whether `item` has the field, and comparably.
-    pub fn meet(&self, item: &Item, met: &mut Met) {
-        for value in self.field.values(item) {
-            met.field = true;
-            met.comparable |= self.values.is_empty() || self.values.iter().any(|w| value.comparable(w));
         }
     }
 }

@@ -82,17 +82,6 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Whether the two have a type in common.
-    pub fn comparable(&self, wanted: &Value) -> bool {
-        match wanted {
-            Value::Number(_) => matches!(self, Held::Number(_)),
-            Value::Text(_) => self.text().is_some(),
-            Value::Bool(_) => matches!(self, Held::Bool(_)),
-            Value::Time { .. } => matches!(self, Held::Time(_) | Held::Date { .. }),
-            Value::Circle(_) => matches!(self, Held::Place(_)),
-        }
-    }
-
     /// Whether it equals one of `wanted`: for time, lies within it.
     pub fn equals(&self, wanted: &[Value]) -> bool {
         wanted.iter().any(|wanted| match (self, wanted) {
