@@ -35,7 +35,7 @@
 //! 1. `cli::terms` (or a server) makes weighted [`types::Term`]s of what the user wrote, and
 //!    [`types::Filter::parse`] a condition;
 //! 2. `engine::query` encodes the terms and adds them up to one unit vector;
-//! 3. the filter becomes the allowed set of slots;
+//! 3. `engine::filter` makes the filter the allowed set of slots, by an index of the items' fields;
 //! 4. [`index`] searches the spaces within it, by graph or by scan, and `engine::query` fuses them;
 //! 5. the [`store`] dresses the hits with keys, captions and payload.
 //!

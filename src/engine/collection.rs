@@ -1,6 +1,7 @@
 //! One collection: its record, its spaces, and what is known of its items.
 
 use super::encoders::{Encoder, Encoders};
+use super::fields::Fields;
 use super::space::Space;
 use crate::error::{Error, Result};
 use crate::models::Pixels;
@@ -8,7 +9,7 @@ use crate::store::{Batch, CollectionRecord, Manifest, SpaceRecord, Store};
 use crate::types::{ContentHash, Item, ItemId, Modality};
 use image::RgbImage;
 use serde::Serialize;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 /// A named set of items with one active encoder.
 pub struct Collection {
@@ -18,6 +19,8 @@ pub struct Collection {
     pub(super) captions: Space,
     /// Held while a batch is numbered, written and made visible: one writer at a time.
     pub(super) writer: Mutex<Counters>,
+    /// What filters ask; there from the first filtered query on.
+    pub(super) fields: OnceLock<RwLock<Fields>>,
     encoders: Arc<Encoders>,
     encoder: OnceLock<Arc<Encoder>>,
 }
@@ -64,7 +67,8 @@ impl Collection {
             image_slot: store.next_slot(images.record.id)?,
             caption_slot: store.next_slot(captions.record.id)?,
         });
-        Ok(Collection { store, record, images, captions, writer, encoders, encoder: OnceLock::new() })
+        let (fields, encoder) = (OnceLock::new(), OnceLock::new());
+        Ok(Collection { store, record, images, captions, writer, fields, encoders, encoder })
     }
 
     /// Its name.
@@ -158,18 +162,22 @@ impl Collection {
     pub fn remove_keys(&self, keys: &[String]) -> Result<usize> {
         let _writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut batch = Batch::default();
-        let (mut images, mut captions, mut removed) = (Vec::new(), Vec::new(), 0);
+        let (mut images, mut captions, mut fields, mut removed) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for key in keys {
             let Some(manifest) = self.manifest(key)? else { continue };
             let Some(item) = self.item(manifest.item)? else { continue };
             batch.remove_item(self.record.id, &item);
-            images.extend(self.images.slots_of(item.id));
             captions.extend(self.captions.slots_of(item.id));
+            for slot in self.images.slots_of(item.id) {
+                images.push(slot);
+                fields.push((slot, item.clone()));
+            }
             removed += 1;
         }
         images.iter().for_each(|slot| batch.remove_vector(self.images.record.id, *slot));
         captions.iter().for_each(|slot| batch.remove_vector(self.captions.record.id, *slot));
         self.store.commit(batch)?;
+        self.remove_fields(&fields);
         self.images.remove(&images);
         self.captions.remove(&captions);
         Ok(removed)

@@ -6,8 +6,9 @@
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
-//! 6. `query`      terms to a vector, conditions to an allowed set, spaces searched and fused, hits dressed.
-//! 7. this file opens the data directory, and creates, lists and drops collections.
+//! 6. `filter`     conditions to an allowed set, by the index of items' `fields`.
+//! 7. `query`      terms to a vector, spaces searched within the allowed set and fused, hits dressed.
+//! 8. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
@@ -15,6 +16,8 @@ mod collection;
 pub mod decode;
 mod encoders;
 pub mod fetch;
+mod fields;
+mod filter;
 mod query;
 mod space;
 mod upsert;

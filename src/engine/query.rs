@@ -2,10 +2,10 @@
 
 use super::collection::Collection;
 use super::decode;
+use super::filter::Allowed;
 use super::space::Space;
 use crate::error::{Error, Result};
 use crate::index::SearchOptions;
-use crate::types::filter::{Filter, Met, Test};
 use crate::types::{ContentHash, Hit, ItemId, Query, Side, Term, TermKind};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
@@ -21,8 +21,10 @@ impl Collection {
     pub fn query(&self, query: &Query) -> Result<Vec<Hit>> {
         check(query)?;
         let vector = self.vector(&query.terms)?;
-        let allowed = query.filter.as_ref().map(|filter| self.allowed(filter)).transpose()?;
-        let found = self.search(query, &vector, allowed.as_deref())?;
+        let found = {
+            let allowed = query.filter.as_ref().map(|filter| self.allowed(filter)).transpose()?;
+            self.search(query, &vector, allowed.as_ref())?
+        };
         let wanted = |(_, score): &(ItemId, f32)| query.min_score.is_none_or(|least| *score >= least);
         let page = found.into_iter().filter(wanted).skip(query.offset).take(query.limit);
         page.filter_map(|(id, score)| self.dress(id, score).transpose()).collect()
@@ -101,70 +103,30 @@ impl Collection {
         &self,
         query: &Query,
         vector: &[f32],
-        allowed: Option<&[ItemId]>,
+        allowed: Option<&Allowed<'_>>,
     ) -> Result<Vec<(ItemId, f32)>> {
         let k = query.offset + query.limit;
-        let within = |space: &Space, k| {
-            let slots: Option<RoaringBitmap> = allowed.map(|items| space.slots_of_all(items));
+        let within = |space: &Space, slots: Option<RoaringBitmap>, k| {
             space.search(
                 vector,
                 k,
                 &SearchOptions { ef: query.ef, allowed: slots.as_ref(), exact: query.exact, threshold: None },
             )
         };
+        let images = |k| within(&self.images, allowed.map(Allowed::images), k);
+        let captions = |k| within(&self.captions, allowed.map(Allowed::captions), k);
         match query.side {
-            Side::Image => within(&self.images, k),
-            Side::Caption => within(&self.captions, k),
+            Side::Image => images(k),
+            Side::Caption => captions(k),
             Side::Both => {
                 // Fused ranks are decided among more than are asked for, since an item far down one list may stand high in
                 // the other.
                 let deep = (2 * k).max(100);
-                let mut fused = fuse(&within(&self.images, deep)?, &within(&self.captions, deep)?);
+                let mut fused = fuse(&images(deep)?, &captions(deep)?);
                 fused.truncate(k);
                 fused.into_iter().map(|id| Ok((id, dot(vector, &self.vector_of_item(id)?)))).collect()
             }
         }
-    }
-
-    /// The items that pass. A payload field that no item has, or has with another type, is an error rather than no hits.
-    fn allowed(&self, filter: &Filter) -> Result<Vec<ItemId>> {
-        let tests: Vec<&Test> = filter.tests();
-        let mut met = vec![Met::default(); tests.len()];
-        let mut passing = Vec::new();
-        for item in self.items() {
-            let item = item?;
-            tests.iter().zip(&mut met).for_each(|(test, met)| test.meet(&item, met));
-            if filter.passes(&item) {
-                passing.push(item.id);
-            }
-        }
-        if !passing.is_empty() || self.images.len() == 0 {
-            return Ok(passing);
-        }
-        match tests.iter().zip(&met).find(|(test, met)| test.is_open() && !met.comparable) {
-            Some((test, met)) => Err(self.unknown_field(test, met.field)),
-            None => Ok(passing),
-        }
-    }
-
-    fn unknown_field(&self, test: &Test, of_other_type: bool) -> Error {
-        let name = test.field.name();
-        if of_other_type {
-            let fix = "compare it with a value of the type that it has; \"quotes\" make text of a number";
-            return Error::invalid(
-                format!("filter: no item has {name:?} with the type of the value given"),
-                fix,
-            );
-        }
-        let mut names: Vec<String> =
-            self.items().take(1000).flatten().flat_map(|i| i.payload.into_iter().map(|p| p.0)).collect();
-        names.sort_unstable();
-        names.dedup();
-        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let fix = format!(
-            "payload fields are: {there}; built-in ones: width, height, size, format, taken, path, caption"
-        );
-        Error::invalid(format!("filter: no item has a field {name:?}"), fix)
     }
 
     /// A hit with what the store knows of it; None where the item went away meanwhile.

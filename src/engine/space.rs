@@ -4,7 +4,6 @@ use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
 use crate::types::ItemId;
-use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -103,12 +102,6 @@ impl Space {
     /// The slots of an item, in the order of what they were made from.
     pub fn slots_of(&self, item: ItemId) -> Vec<u32> {
         self.read().slots.get(&item).cloned().unwrap_or_default()
-    }
-
-    /// The slots of several items, as an allowed set.
-    pub fn slots_of_all(&self, items: &[ItemId]) -> RoaringBitmap {
-        let owners = self.read();
-        items.iter().filter_map(|item| owners.slots.get(item)).flatten().copied().collect()
     }
 
     /// An item's first vector.

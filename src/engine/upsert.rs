@@ -51,6 +51,9 @@ struct Visible {
     captions: Vec<(u32, ItemId, Vec<f32>)>,
     gone_images: Vec<u32>,
     gone_captions: Vec<u32>,
+    /// For the field index: image slot, caption slots, item.
+    fields: Vec<(u32, Vec<u32>, Item)>,
+    gone_fields: Vec<(u32, Item)>,
 }
 
 impl Collection {
@@ -123,8 +126,10 @@ impl Collection {
         self.store.commit(batch)?;
         *counters = next;
         // New before old, so that a query in between finds a replaced item twice (and counts it once), never not at all.
+        self.add_fields(&visible.fields);
         self.images.add(&visible.images)?;
         self.captions.add(&visible.captions)?;
+        self.remove_fields(&visible.gone_fields);
         self.images.remove(&visible.gone_images);
         self.captions.remove(&visible.gone_captions);
         for space in [&self.images, &self.captions] {
@@ -154,9 +159,11 @@ impl Collection {
                 ItemId(next.item - 1)
             }
         };
-        batch.put_vector(self.images.record.id, next.image_slot, id, &image);
-        visible.images.push((next.image_slot, id, image));
+        let row = next.image_slot;
+        batch.put_vector(self.images.record.id, row, id, &image);
+        visible.images.push((row, id, image));
         next.image_slot += 1;
+        let first_caption = next.caption_slot;
         for caption in captions {
             let caption = store::kept(&caption);
             batch.put_vector(self.captions.record.id, next.caption_slot, id, &caption);
@@ -179,17 +186,20 @@ impl Collection {
             payload: new.payload,
         };
         batch.put_item(self.record.id, &item)?;
+        visible.fields.push((row, (first_caption..next.caption_slot).collect(), item));
         Ok(id)
     }
 
     /// Takes away what a replaced item leaves: its old hash and its old vectors.
     fn retire(&self, id: ItemId, batch: &mut Batch, visible: &mut Visible) -> Result<()> {
-        if let Some(old) = self.item(id)? {
-            batch.remove_hash(self.record.id, &old);
+        let old = self.item(id)?;
+        if let Some(old) = &old {
+            batch.remove_hash(self.record.id, old);
         }
         for slot in self.images.slots_of(id) {
             batch.remove_vector(self.images.record.id, slot);
             visible.gone_images.push(slot);
+            visible.gone_fields.extend(old.clone().map(|old| (slot, old)));
         }
         for slot in self.captions.slots_of(id) {
             batch.remove_vector(self.captions.record.id, slot);

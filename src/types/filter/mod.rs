@@ -1,16 +1,56 @@
 //! A typed condition on items.
 //!
-//! 1. `parse` reads the little language that users write: `width >= 800 and (background = blue or count > 2)`.
-//! 2. [`Filter::passes`] holds it against one item.
+//! 1. `words` and `parse` read the little language that users write: `width >= 800 and (colour = blue or count > 2)`.
+//! 2. `literal` gives its values types, with `number`, `time` and `place` for what text alone does not say.
+//! 3. `fields` finds what an item holds under a field's name, and `value` holds it against a condition's value.
+//! 4. [`Filter::passes`] says whether one item passes. The engine answers from an index of all items instead
+//!    (`engine::fields`), and is tested against this.
+//!
+//! # The language
+//!
+//! | written | passes where |
+//! |---|---|
+//! | `A and B`, `A or B`, `not A`, `( )` | as in speech; `not` binds first, then `and`, then `or` |
+//! | `colour = blue` (also `==`, `:`) | the field, or one of the list that it holds, equals the value, letter by letter |
+//! | `colour != blue` | the field is there, and nothing in it equals the value |
+//! | `count < 3`, `<=`, `>`, `>=` | numbers by size, dates by time, text by the alphabet |
+//! | `colour in (blue, "sky blue")` | it equals one of the list |
+//! | `caption contains cat` (also `~`) | the text is in it, in capitals or not |
+//! | `path starts with /photos/` | it begins with the text |
+//! | `exif.gps exists` | the field holds anything, or a field within it does |
+//! | `exif.gps within 5 km of 48.8584, 2.2945` | the place is no farther away; `m`, `km` or `mi`, then latitude and longitude |
+//!
+//! A value of several, in a list, is enough, but for `!=`, where none may equal.
+//!
+//! | type | in a payload or EXIF | in a condition |
+//! |---|---|---|
+//! | number | `3`, `2.5`; integers compare exactly | `3`, `-2.5`, `1e6` |
+//! | keyword, text | `"blue"` | `blue`; `"sky blue"` or `'sky blue'`; quotes keep `"3"` and `"true"` text |
+//! | bool | `true` | `true`, `false` |
+//! | date, time | `"2024-05-31"`, `"2024-05-31T18:00:00+02:00"`; UTC where no offset is given | `2024`, `2024-05`, `2024-05-31`, `2024-05-31T18:00`, `2024-05-31T18:00:00Z`, each the whole stretch of it |
+//! | place | `{"lat": 48.8584, "lon": 2.2945}` | after `within` |
+//! | list | `["cat", "dog"]`, of any of these | |
+//! | object | `{"camera": {"iso": 100}}` is the field `camera.iso` | |
+//!
+//! Fields: `width`, `height` (pixels), `size` (bytes), `format`, `taken` (by the camera's clock, whatever its offset),
+//! `path`, `caption`, `exif.NAME`; any other name is the payload's, and `payload.width` is the payload's own `width`.
 
+mod fields;
+mod literal;
+mod number;
 mod parse;
+mod place;
+mod time;
 mod value;
+mod words;
 
+pub use fields::each_value;
+pub use number::Number;
 pub use parse::GRAMMAR;
-pub use value::Value;
+pub use place::{Circle, EARTH_RADIUS, Place};
+pub use value::{Held, Value};
 
-use super::{Item, uri};
-use std::borrow::Cow;
+use super::Item;
 
 /// Which items pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,12 +72,13 @@ pub struct Test {
     pub field: Field,
     /// How it is held against the values.
     pub op: Op,
-    /// One value; any number for [`Op::In`]; none for [`Op::Exists`].
-    pub values: Vec<Value<'static>>,
+    /// None for [`Op::Exists`]; the list of [`Op::In`]; else one value, or the several readings of one (`2024` is a number
+    /// and a year): a field is held against those of its own type.
+    pub values: Vec<Value>,
 }
 
 /// What a test reads of an item.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
     /// Pixels across.
     Width,
@@ -53,9 +94,9 @@ pub enum Field {
     Path,
     /// Any of its captions.
     Caption,
-    /// What the camera wrote: `exif.make`, `exif.model`, ...
+    /// What the camera wrote: `exif.camera`, `exif.gps`, ...
     Exif(String),
-    /// A field of the payload.
+    /// A field of the payload; a dot leads into an object.
     Payload(String),
 }
 
@@ -81,18 +122,10 @@ pub enum Op {
     Prefix,
     /// Equal to one of several.
     In,
-    /// Is there at all.
+    /// Is there at all, or has a field within it that is.
     Exists,
-}
-
-/// Whether a payload field was met at all, and with a type that its test can be held against: what tells a wrong name or a
-/// wrong type from a condition that nothing fits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Met {
-    /// An item has the field.
-    pub field: bool,
-    /// An item has it with a comparable type.
-    pub comparable: bool,
+    /// Lies in a circle.
+    Within,
 }
 
 impl Filter {
@@ -120,76 +153,12 @@ impl Test {
     /// Whether `item` passes.
     pub fn passes(&self, item: &Item) -> bool {
         let found = self.field.values(item);
-        let equal = |v: &Value| self.values.iter().any(|w| v.equals(w));
-        let Some(wanted) = self.values.first() else { return self.op == Op::Exists && !found.is_empty() };
         match self.op {
-            Op::Exists => !found.is_empty(),
-            Op::Eq | Op::In => found.iter().any(equal),
-            Op::Ne => !found.is_empty() && !found.iter().any(equal),
-            op => found.iter().any(|v| v.holds(op, wanted)),
-        }
-    }
-
-    /// Whether its field is one that not every item has, so that a wrong name can be told only by looking.
-    pub fn is_open(&self) -> bool {
-        matches!(self.field, Field::Exif(_) | Field::Payload(_))
-    }
-
-    /// Notes in `met` whether `item` has the field, and comparably.
-    pub fn meet(&self, item: &Item, met: &mut Met) {
-        for value in self.field.values(item) {
-            met.field = true;
-            met.comparable |= self.values.iter().all(|w| value.comparable(w));
-        }
-    }
-}
-
-impl Field {
-    /// The field of that name: a built-in one, or the payload's (`payload.width` names the payload's even so).
-    pub fn named(name: &str) -> Field {
-        match name {
-            "width" => Field::Width,
-            "height" => Field::Height,
-            "size" => Field::Size,
-            "format" => Field::Format,
-            "taken" => Field::Taken,
-            "path" | "key" => Field::Path,
-            "caption" | "captions" => Field::Caption,
-            other => match other.strip_prefix("exif.") {
-                Some(name) => Field::Exif(name.to_owned()),
-                None => Field::Payload(other.strip_prefix("payload.").unwrap_or(other).to_owned()),
-            },
-        }
-    }
-
-    /// The name that users write.
-    pub fn name(&self) -> String {
-        match self {
-            Field::Width => "width".to_owned(),
-            Field::Height => "height".to_owned(),
-            Field::Size => "size".to_owned(),
-            Field::Format => "format".to_owned(),
-            Field::Taken => "taken".to_owned(),
-            Field::Path => "path".to_owned(),
-            Field::Caption => "caption".to_owned(),
-            Field::Exif(name) => format!("exif.{name}"),
-            Field::Payload(name) => name.clone(),
-        }
-    }
-
-    /// What `item` holds there: nothing, one value, or several.
-    fn values<'a>(&self, item: &'a Item) -> Vec<Value<'a>> {
-        let text = |s: &'a str| Value::Text(Cow::Borrowed(s));
-        match self {
-            Field::Width => vec![Value::Number(item.width.into())],
-            Field::Height => vec![Value::Number(item.height.into())],
-            Field::Size => vec![Value::Number(item.size as f64)],
-            Field::Format => vec![text(&item.format)],
-            Field::Taken => item.taken.map(Value::instant).into_iter().collect(),
-            Field::Path => vec![Value::Text(uri::display(&item.key))],
-            Field::Caption => item.captions.iter().map(|c| text(c)).collect(),
-            Field::Exif(name) => item.exif.get(name).map(Value::of_json).unwrap_or_default(),
-            Field::Payload(name) => item.payload.get(name).map(Value::of_json).unwrap_or_default(),
+            Op::Exists => self.field.is_in(item),
+            _ if self.values.is_empty() => false,
+            Op::Eq | Op::In => found.iter().any(|v| v.equals(&self.values)),
+            Op::Ne => !found.is_empty() && !found.iter().any(|v| v.equals(&self.values)),
+            op => found.iter().any(|v| v.holds(op, &self.values)),
         }
     }
 }

@@ -1,21 +1,25 @@
-//! The little language: `width >= 800 and (background = blue or "sea view" in caption)`.
+//! The little language: `width >= 800 and (background = blue or caption contains "sea view")`.
 
-use super::{Field, Filter, Op, Test, Value};
+use super::literal;
+use super::words::{Word, words};
+use super::{Circle, Field, Filter, Op, Place, Test, Value};
 use crate::error::{Error, Result};
-use jiff::civil::{Date, DateTime, Time};
-use std::borrow::Cow;
 
 /// The language in a few lines, for `--help` and errors.
 pub const GRAMMAR: &str = "\
 conditions join with `and`, `or`, `not` and ( ); a condition is FIELD OP VALUE, with OP one of = != < <= > >=, `contains` \
-(or ~), `starts with`, `in (A, B)`, or FIELD `exists`. Built-in fields: width, height, size (bytes), format, taken, path, \
-caption, exif.NAME; any other name is the payload's. Text with spaces wants \"quotes\"; dates are 2024, 2024-05, 2024-05-31 or \
-2024-05-31T18:00. Example: width >= 800 and taken >= 2024 and not caption contains \"draft\"";
+(or ~), `starts with`, `in (A, B)`; or it is FIELD `exists`, or FIELD `within` 5 km `of` LATITUDE, LONGITUDE (m, km, mi). \
+Built-in fields: width, height, size (bytes), format, taken, path, caption, exif.NAME (exif.gps, exif.camera); any other name is \
+the payload's, and a dot leads into an object. Text with spaces wants \"quotes\"; dates are 2024, 2024-05, 2024-05-31, \
+2024-05-31T18:00 or 2024-05-31T18:00:00Z. Example: width >= 800 and taken >= 2024 and not caption contains \"draft\"";
+
+/// How deep conditions may be nested: more would be a mistake, and would end the stack before long.
+const DEEPEST: usize = 100;
 
 impl Filter {
     /// Reads an expression; see [`GRAMMAR`]. The error says where it stopped making sense.
     pub fn parse(text: &str) -> Result<Filter> {
-        let mut reader = Reader { words: words(text)?, at: 0 };
+        let mut reader = Reader { words: words(text)?, at: 0, depth: 0 };
         let filter = reader.any()?;
         match reader.next() {
             None => Ok(filter),
@@ -24,16 +28,10 @@ impl Filter {
     }
 }
 
-/// A word, a quoted text, or a sign.
-#[derive(Clone, Debug, PartialEq)]
-struct Word {
-    text: String,
-    quoted: bool,
-}
-
 struct Reader {
     words: Vec<Word>,
     at: usize,
+    depth: usize,
 }
 
 impl Reader {
@@ -54,14 +52,23 @@ impl Reader {
     }
 
     fn not(&mut self) -> Result<Filter> {
-        if self.took("not") {
-            return Ok(Filter::Not(Box::new(self.not()?)));
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(wrong(format!("more than {DEEPEST} parentheses and `not`s within one another")));
         }
-        if !self.took("(") {
-            return self.test();
-        }
-        let inner = self.any()?;
-        if self.took(")") { Ok(inner) } else { Err(wrong("a ( is not closed")) }
+        let filter = if self.took("not") {
+            Filter::Not(Box::new(self.not()?))
+        } else if self.took("(") {
+            let inner = self.any()?;
+            if !self.took(")") {
+                return Err(wrong("a ( is not closed"));
+            }
+            inner
+        } else {
+            self.test()?
+        };
+        self.depth -= 1;
+        Ok(filter)
     }
 
     fn test(&mut self) -> Result<Filter> {
@@ -74,7 +81,8 @@ impl Reader {
         let values = match op {
             Op::Exists => vec![],
             Op::In => self.list(&field, op)?,
-            _ => vec![self.value(&field, op)?],
+            Op::Within => vec![Value::Circle(self.circle(&field)?)],
+            _ => self.value(&field, op)?,
         };
         Ok(Filter::Test(Test { field, op, values }))
     }
@@ -91,30 +99,61 @@ impl Reader {
             "~" | "contains" => Op::Contains,
             "in" => Op::In,
             "exists" => Op::Exists,
+            "within" => Op::Within,
             "starts" if self.took("with") => Op::Prefix,
             _ => return Err(wrong(format!("{:?} after {field:?} is no comparison", word.text))),
         })
     }
 
-    fn list(&mut self, field: &Field, op: Op) -> Result<Vec<Value<'static>>> {
+    fn list(&mut self, field: &Field, op: Op) -> Result<Vec<Value>> {
         if !self.took("(") {
             return Err(wrong("`in` wants a list in parentheses: in (A, B)"));
         }
-        let mut values = vec![self.value(field, op)?];
+        let mut values = self.value(field, op)?;
         while self.took(",") {
-            values.push(self.value(field, op)?);
+            values.extend(self.value(field, op)?);
         }
         if self.took(")") { Ok(values) } else { Err(wrong("the list after `in` is not closed with )")) }
     }
 
-    fn value(&mut self, field: &Field, op: Op) -> Result<Value<'static>> {
+    /// What stands after `within`: `5 km of 48.8584, 2.2945`.
+    fn circle(&mut self, field: &Field) -> Result<Circle> {
+        if !matches!(field, Field::Exif(_) | Field::Payload(_)) {
+            return Err(wrong(format!("{:?} is no place", field.name())));
+        }
+        let usual = || wrong("`within` wants a distance and a place: within 5 km of 48.8584, 2.2945");
+        let mut distance = self.next().ok_or_else(usual)?.text;
+        if literal::metres(&distance).is_none() {
+            distance.push_str(&self.next().ok_or_else(usual)?.text);
+        }
+        let metres = literal::metres(&distance).ok_or_else(usual)?;
+        if !self.took("of") {
+            return Err(usual());
+        }
+        let bracket = self.took("(");
+        let lat = self.degrees().ok_or_else(usual)?;
+        self.took(",");
+        let lon = self.degrees().ok_or_else(usual)?;
+        if bracket && !self.took(")") {
+            return Err(wrong("a ( is not closed"));
+        }
+        let invalid = |e: Error| wrong(e.to_string());
+        Circle::new(Place::new(lat, lon).map_err(invalid)?, metres).map_err(invalid)
+    }
+
+    fn degrees(&mut self) -> Option<f64> {
+        self.next()?.text.parse().ok()
+    }
+
+    /// The readings of one value.
+    fn value(&mut self, field: &Field, op: Op) -> Result<Vec<Value>> {
         let word = self.next().ok_or_else(|| wrong("it ends where a value should stand"))?;
         if !word.quoted
             && matches!(word.text.as_str(), "(" | ")" | "," | "=" | "<" | ">" | "<=" | ">=" | "!=")
         {
             return Err(wrong(format!("{:?} stands where a value should", word.text)));
         }
-        typed(field, op, &word)
+        literal::readings(field, op, &word)
     }
 
     fn next(&mut self) -> Option<Word> {
@@ -130,66 +169,6 @@ impl Reader {
     }
 }
 
-/// The value as the field's type has it; a payload's field takes the type that the value looks like.
-fn typed(field: &Field, op: Op, word: &Word) -> Result<Value<'static>> {
-    let text = || Value::Text(Cow::Owned(word.text.clone()));
-    let wants = |kind: &str, example: &str| {
-        let what = format!("filter: {:?} is no {kind}, which {} is", word.text, field.name());
-        Err(Error::invalid(what, format!("write {example}")))
-    };
-    let number = word.text.parse::<f64>().ok().filter(|n| n.is_finite());
-    let textual = matches!(op, Op::Contains | Op::Prefix);
-    match field {
-        Field::Width | Field::Height | Field::Size if textual => wants("text", "a comparison such as >= 800"),
-        Field::Width | Field::Height | Field::Size => match number {
-            Some(n) => Ok(Value::Number(n)),
-            None => wants("number", "one such as 800"),
-        },
-        Field::Taken => match time(&word.text) {
-            Some(value) if !textual => Ok(value),
-            _ => wants("date", "2024, 2024-05, 2024-05-31 or 2024-05-31T18:00 after =, <, <=, > or >="),
-        },
-        Field::Format => Ok(Value::Text(Cow::Owned(match word.text.to_lowercase().as_str() {
-            "jpg" => "jpeg".to_owned(),
-            "tif" => "tiff".to_owned(),
-            other => other.to_owned(),
-        }))),
-        Field::Path | Field::Caption => Ok(text()),
-        Field::Exif(_) | Field::Payload(_) if word.quoted || textual => Ok(text()),
-        Field::Exif(_) | Field::Payload(_) => Ok(match (word.text.as_str(), number) {
-            ("true", _) => Value::Bool(true),
-            ("false", _) => Value::Bool(false),
-            (_, Some(n)) => Value::Number(n),
-            _ => text(),
-        }),
-    }
-}
-
-/// A year, a month, a day, or a moment, each as the stretch that it is.
-fn time(text: &str) -> Option<Value<'static>> {
-    let day = |t: &str| t.parse::<Date>().ok();
-    let (from, to) = if let (4, Ok(year)) = (text.len(), text.parse::<i16>()) {
-        (Date::new(year, 1, 1).ok()?.to_datetime(Time::midnight()), Date::new(year + 1, 1, 1).ok()?.into())
-    } else if let (7, Some(first)) = (text.len(), day(&format!("{text}-01"))) {
-        (first.into(), first.checked_add(jiff::Span::new().months(1)).ok()?.into())
-    } else if let (10, Some(first)) = (text.len(), day(text)) {
-        (first.into(), first.tomorrow().ok()?.into())
-    } else {
-        let moment = text.parse::<DateTime>().ok()?;
-        let step = if text.matches(':').count() < 2 {
-            jiff::Span::new().minutes(1)
-        } else {
-            jiff::Span::new().seconds(1)
-        };
-        (moment, moment.checked_add(step).ok()?)
-    };
-    Some(Value::Time { from: seconds(from)?, to: seconds(to)? })
-}
-
-fn seconds(moment: DateTime) -> Option<i64> {
-    Some(moment.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
-}
-
 fn one_or(mut parts: Vec<Filter>, join: fn(Vec<Filter>) -> Filter) -> Filter {
     match parts.pop() {
         Some(only) if parts.is_empty() => only,
@@ -201,47 +180,6 @@ fn one_or(mut parts: Vec<Filter>, join: fn(Vec<Filter>) -> Filter) -> Filter {
     }
 }
 
-fn words(text: &str) -> Result<Vec<Word>> {
-    let mut out = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let (length, word) = match first {
-            '"' | '\'' => quoted(rest, first)?,
-            '(' | ')' | ',' | '~' | ':' => (1, plain(&rest[..1])),
-            '=' | '!' | '<' | '>' => {
-                let length = if rest[1..].starts_with('=') { 2 } else { 1 };
-                (length, plain(&rest[..length]))
-            }
-            _ => {
-                let ends = |c: char| c.is_whitespace() || "()=!<>~,\"".contains(c);
-                let length = rest.find(ends).unwrap_or(rest.len());
-                (length, plain(&rest[..length]))
-            }
-        };
-        out.push(word);
-        rest = rest[length..].trim_start();
-    }
-    if out.is_empty() { Err(wrong("it is empty")) } else { Ok(out) }
-}
-
-fn plain(text: &str) -> Word {
-    Word { text: text.to_owned(), quoted: false }
-}
-
-/// A text between two `quote`s; a backslash takes the next character as it is.
-fn quoted(rest: &str, quote: char) -> Result<(usize, Word)> {
-    let mut text = String::new();
-    let mut chars = rest.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => text.extend(chars.next().map(|(_, c)| c)),
-            c if c == quote => return Ok((at + 1, Word { text, quoted: true })),
-            c => text.push(c),
-        }
-    }
-    Err(wrong(format!("a {quote} is not closed")))
-}
-
-fn wrong(what: impl Into<String>) -> Error {
+pub(super) fn wrong(what: impl Into<String>) -> Error {
     Error::invalid(format!("filter: {}", what.into()), GRAMMAR)
 }
