@@ -11,6 +11,9 @@ use image::RgbImage;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
+/// The most captions that guide a graph of pictures: more than these add little (see `benches/README.md`).
+const GUIDES: usize = 100_000;
+
 /// A named set of items with one active encoder.
 pub struct Collection {
     pub(super) store: Arc<Store>,
@@ -62,6 +65,9 @@ impl Collection {
     pub(super) fn open(store: Arc<Store>, encoders: Arc<Encoders>, record: CollectionRecord) -> Result<Self> {
         let images = Space::open(&store, space_of(&record, Modality::Image)?)?;
         let captions = Space::open(&store, space_of(&record, Modality::Caption)?)?;
+        // Captions are what text queries look like: a graph of pictures that is due anyway is built for them.
+        images.guide(&if images.wants_graph() { captions.sample(GUIDES) } else { vec![] })?;
+        captions.guide(&[])?;
         let writer = Mutex::new(Counters {
             item: store.next_item(record.id)?,
             image_slot: store.next_slot(images.record.id)?,

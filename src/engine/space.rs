@@ -44,9 +44,20 @@ impl Space {
             None => without_graph(store, &record, &params, &mut owners),
         };
         let (index, store, owners) = (Arc::new(index?), store.clone(), RwLock::new(owners));
-        let space = Space { record, index, store, owners, rebuilding: Arc::default() };
-        space.rebuild_where_due();
-        Ok(space)
+        Ok(Space { record, index, store, owners, rebuilding: Arc::default() })
+    }
+
+    /// Has the next graph built for queries like these, and, where one is due, builds it.
+    pub fn guide(&self, queries: &[Vec<f32>]) -> Result<()> {
+        let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+        self.index.add_sample_queries(&queries)?;
+        self.rebuild_where_due();
+        Ok(())
+    }
+
+    /// Whether a graph is due.
+    pub fn wants_graph(&self) -> bool {
+        self.index.needs_rebuild()
     }
 
     /// Makes vectors visible: (slot, item, vector).
