@@ -165,7 +165,10 @@ def background(name: str, size: int, rng: np.random.Generator, strange: float = 
 
 
 def _shade(name: str, rng: np.random.Generator, strange: float) -> np.ndarray:
-    ours, theirs = np.array(RGB[name], np.float32), np.array(rng.choice(OTHERS_RGB[name]), np.float32)
+    ours = np.array(RGB[name], np.float32)
+    if not strange:
+        return ours
+    theirs = np.array(rng.choice(OTHERS_RGB[name]), np.float32)
     return ours + (theirs - ours) * np.float32(strange * rng.uniform(0, 1) ** 0.5)
 
 

@@ -287,7 +287,7 @@ class Peers:
         self.count = count
         self.gradients = torch.zeros(count, numbers).share_memory_()
         self.clock = torch.zeros(1, dtype=torch.float64).share_memory_()
-        self.barrier = mp.get_context("fork").Barrier(count)
+        self.barrier = mp.get_context("fork").Barrier(count, timeout=600)
 
     def average_gradients(self, net: Trainee, rank: int) -> None:
         if self.count == 1:

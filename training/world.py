@@ -172,7 +172,7 @@ def caption(
     if len(groups) > 1 and rng.random() < partial:
         groups, whole = rng.sample(groups, rng.randrange(1, len(groups))), False
     text = _body(scene, groups, whole, rng, plain, loose)
-    wide = rng.random() < loose
+    wide = _chance(rng, loose)
     if rng.random() < (0.4 if wide else 0.25):
         text = rng.choice(LOOSE_PREFIXES if wide else PREFIXES) + text
     told = rng.random() < 0.4
@@ -180,7 +180,7 @@ def caption(
         return _name_colour(rng.choice(LOOSE_FRONTS), scene.background, rng, loose) + text
     if told:
         text += (" " + _background_phrase(scene.background, rng, loose)).replace(" ,", ",")
-    elif rng.random() < 0.3 * loose:
+    elif _chance(rng, 0.3 * loose):
         text += rng.choice(LOOSE_SUFFIXES)
     return text
 
@@ -194,10 +194,10 @@ def _body(
         a, relation, b = nouns[0], scene.relation, nouns[1]
         if rng.random() < 0.5:
             a, relation, b = b, RELATIONS[relation][1], a
-        phrases = LOOSE_RELATIONS[relation] if rng.random() < loose else RELATIONS[relation][0]
+        phrases = LOOSE_RELATIONS[relation] if _chance(rng, loose) else RELATIONS[relation][0]
         return f"{a} {rng.choice(phrases)} {b}"
     rng.shuffle(nouns)
-    if len(nouns) > 1 and rng.random() < 0.4 * loose:
+    if len(nouns) > 1 and _chance(rng, 0.4 * loose):
         return rng.choice(LOOSE_JOINS).join(nouns)
     if len(nouns) == 2 and rng.random() < 0.2:
         return f"{nouns[0]} {rng.choice(BESIDE)} {nouns[1]}"
@@ -210,7 +210,7 @@ def _noun(concept: int, count: int, rng: random.Random, bare: bool, loose: float
     articled, plural = kind.forms[word]
     if bare:
         return word if count == 1 else plural
-    if count == 1 and rng.random() < 0.2 * loose:
+    if count == 1 and _chance(rng, 0.2 * loose):
         return f"{rng.choice(('a', 'an', 'the'))} {word}"
     if count == 1:
         return f"one {word}" if rng.random() < 0.1 and not kind.is_mass(word) else articled
@@ -220,15 +220,20 @@ def _noun(concept: int, count: int, rng: random.Random, bare: bool, loose: float
 
 
 def _background_phrase(background: str, rng: random.Random, loose: float) -> str:
-    wide = rng.random() < loose
+    wide = _chance(rng, loose)
     if background in SCENERY:
         return rng.choice((LOOSE_SCENERY if wide else SCENERY)[background])
     return _name_colour(rng.choice(LOOSE_COLOUR_PHRASES if wide else COLOUR_PHRASES), background, rng, loose)
 
 
 def _name_colour(phrase: str, colour: str, rng: random.Random, loose: float) -> str:
-    spelt = "grey" if colour == "gray" and rng.random() < loose else colour
+    spelt = "grey" if colour == "gray" and _chance(rng, loose) else colour
     return phrase.format(spelt, a="an" if colour == "orange" else "a")
+
+
+def _chance(rng: random.Random, p: float) -> bool:
+    """True with probability `p`. Draws nothing for 0, so that plain captions do not depend on what loose ones may say."""
+    return p > 0 and rng.random() < p
 
 
 # ---- reading captions back ------------------------------------------------------------------------------------------
@@ -257,10 +262,11 @@ def _coloured(phrases: tuple[str, ...]) -> dict[str, str]:
 def _grammar() -> dict[str, tuple[re.Pattern[str], dict[str, str]]]:
     """For each part of a caption: a pattern that finds it, and what its phrases mean."""
     scenery = {p: s for each in (SCENERY, LOOSE_SCENERY) for s, ps in each.items() for p in ps}
+    backs = {p.removeprefix(", "): c for p, c in _coloured(COLOUR_PHRASES + LOOSE_COLOUR_PHRASES).items()} | scenery
     relations = {p: r for r, (ps, _) in RELATIONS.items() for p in (*ps, *LOOSE_RELATIONS[r])}
     tables = {
         "front": (r"^({})(.*)$", _coloured(LOOSE_FRONTS)),
-        "back": (r"^(.*?),? ({})$", {k.removeprefix(", "): v for k, v in (_coloured(COLOUR_PHRASES + LOOSE_COLOUR_PHRASES) | scenery).items()}),
+        "back": (r"^(.*?),? ({})$", backs),
         "prefix": (r"^({})(.*)$", dict.fromkeys(PREFIXES + LOOSE_PREFIXES, "")),
         "suffix": (r"^(.*?)({})$", dict.fromkeys(LOOSE_SUFFIXES, "")),
         "relation": (r"^(.*?) ({}) (.*)$", relations),
