@@ -26,6 +26,13 @@ RGB = {
     "blue": (52, 90, 205), "purple": (130, 62, 172), "pink": (242, 165, 195), "white": (247, 247, 247),
     "gray": (132, 132, 132), "black": (24, 24, 24),
 }
+OTHERS_RGB = {  # what other people may mean by the same names
+    "red": ((255, 0, 0), (220, 70, 70), (180, 20, 20)), "orange": ((255, 165, 0), (255, 120, 0)),
+    "yellow": ((255, 255, 0), (255, 240, 120)), "green": ((0, 128, 0), (0, 255, 0), (120, 205, 120)),
+    "blue": ((0, 0, 255), (30, 50, 150), (90, 150, 240)), "purple": ((128, 0, 128), (165, 85, 225)),
+    "pink": ((255, 192, 203), (255, 105, 180)), "white": ((255, 255, 255),),
+    "gray": ((128, 128, 128), (165, 165, 165), (95, 95, 95)), "black": ((0, 0, 0),),
+}
 Sprite = Callable[[int, int, float], np.ndarray]
 """(concept, side in pixels, angle) -> premultiplied RGBA in 0..1, shape (h, w, 4), h and w close to the side."""
 
@@ -106,11 +113,11 @@ def _font() -> ImageFont.FreeTypeFont:
 
 
 @cache
-def glyph(concept: int) -> Image.Image:
+def glyph(concept: int, dark_edges: bool = False) -> Image.Image:
     """The concept's glyph as a tight square of RGBA with premultiplied colours.
 
-    Drawn on black and on white: the former is the premultiplied colour, their difference tells the alpha. (Drawing on a
-    transparent image would multiply the edges with their alpha twice.)
+    Drawn on black and on white: the former is the premultiplied colour, their difference tells the alpha. Drawing on a
+    transparent image would multiply the edges with their alpha more than once; `dark_edges` asks for that look.
     """
     on = []
     for paper in ("black", "white"):
@@ -118,7 +125,11 @@ def glyph(concept: int) -> Image.Image:
         ImageDraw.Draw(image).text((14, 14), concepts()[concept].emoji, font=_font(), embedded_color=True)
         on.append(np.asarray(image, np.int16))
     alpha = 255 - (on[1] - on[0]).max(-1)
-    rgba = np.dstack([on[0], alpha]).clip(0, 255).astype(np.uint8)
+    rgba = np.dstack([on[0], alpha]).clip(0, 255)
+    if dark_edges:
+        a = rgba[..., 3:] / 255
+        rgba = rgba * np.concatenate([a * a, a * a, a * a, a], -1)
+    rgba = rgba.astype(np.uint8)
     rows, columns = (np.flatnonzero(alpha.max(axis)) for axis in (1, 0))
     rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     h, w = rgba.shape[:2]
@@ -128,25 +139,41 @@ def glyph(concept: int) -> Image.Image:
     return Image.fromarray(square, "RGBA")
 
 
-def sprite(concept: int, side: int, angle: float, resample: Image.Resampling = Image.Resampling.LANCZOS) -> np.ndarray:
-    """See `Sprite`. Resampling happens on premultiplied colours, so that edges do not darken."""
-    bands = [b.rotate(angle, Image.Resampling.BICUBIC, expand=True).resize((side, side), resample) for b in glyph(concept).split()]
+def sprite(
+    concept: int, side: int, angle: float, resample: Image.Resampling = Image.Resampling.LANCZOS, dark_edges: bool = False
+) -> np.ndarray:
+    """See `Sprite`. Resampling happens on premultiplied colours, so that edges do not darken unless they are asked to."""
+    bands = [
+        band.rotate(angle, Image.Resampling.BICUBIC, expand=True).resize((side, side), resample)
+        for band in glyph(concept, dark_edges).split()
+    ]
     return np.stack([np.asarray(b, np.float32) for b in bands], -1) / 255
 
 
-def background(name: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A background of its name with gradient, hue jitter and noise: float RGB in 0..1, shape (size, size, 3)."""
+def background(name: str, size: int, rng: np.random.Generator, strange: float = 0.0) -> np.ndarray:
+    """A background of its name with gradient, hue jitter and noise: float RGB in 0..1, shape (size, size, 3).
+
+    `strange` (0..1): how far a colour may stray towards other people's idea of it.
+    """
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     if name in RGB:
-        image = _plain(RGB[name], rng, x, y)
+        image = _plain(_shade(name, rng, strange), rng, x, y)
     else:
         image = {"sky": _sky, "grass": _grass, "sea": _sea, "night": _night, "table": _table}[name](rng, x, y)
     grain = rng.uniform(0, 0.02)
     return np.clip(image + rng.standard_normal((size, size, 1), dtype=np.float32) * grain, 0, 1)
 
 
-def _plain(rgb: tuple[int, int, int], rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    base = np.array(rgb, np.float32) / 255 + rng.uniform(-0.03, 0.03, 3).astype(np.float32)
+def _shade(name: str, rng: np.random.Generator, strange: float) -> np.ndarray:
+    ours = np.array(RGB[name], np.float32)
+    if not strange:
+        return ours
+    theirs = np.array(rng.choice(OTHERS_RGB[name]), np.float32)
+    return ours + (theirs - ours) * np.float32(strange * rng.uniform(0, 1) ** 0.5)
+
+
+def _plain(rgb: np.ndarray, rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    base = rgb / 255 + rng.uniform(-0.03, 0.03, 3).astype(np.float32)
     base = base + np.float32(rng.uniform(-0.05, 0.05))
     turn, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.14)
     slope = (x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn)
@@ -198,9 +225,11 @@ def _table(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray
     return image + np.float32(0.025) * grain[..., None] - np.float32(0.16) * seam[..., None]
 
 
-def compose(scene: Scene, size: int, sprites: Sprite = sprite) -> tuple[np.ndarray, list[np.ndarray]]:
+def compose(
+    scene: Scene, size: int, sprites: Sprite = sprite, strange: float = 0.0
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Draws a scene: float RGB in 0..1, shape (size, size, 3), and each object's visible alpha, shape (size, size)."""
-    image = background(scene.background, size, np.random.default_rng(scene.seed))
+    image = background(scene.background, size, np.random.default_rng(scene.seed), strange)
     masks: list[np.ndarray] = []
     for o in scene.objects:
         rgba = sprites(o.concept, max(4, round(o.side * size)), o.angle)

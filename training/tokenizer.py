@@ -9,7 +9,8 @@ from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
 from world import (
-    BACKGROUNDS, BESIDE, COLOUR_PHRASES, NUMBERS, PREFIXES, RELATIONS, SCENERY, concepts,
+    BESIDE, COLOUR_PHRASES, COLOURS, LOOSE_COLOUR_PHRASES, LOOSE_FRONTS, LOOSE_JOINS, LOOSE_PREFIXES, LOOSE_RELATIONS,
+    LOOSE_SCENERY, LOOSE_SUFFIXES, NUMBERS, PREFIXES, RELATIONS, SCENERY, concepts,
 )
 
 SUFFIX = "</w>"
@@ -18,9 +19,11 @@ SUFFIX = "</w>"
 def corpus() -> list[str]:
     """Every phrase of the grammar, each as often as it should count in the merges."""
     nouns = [form for c in concepts() for word, (_, plural) in c.forms.items() for form in (word, plural)]
-    phrases = [*BACKGROUNDS, *BESIDE, *PREFIXES, *(p for ps, _ in RELATIONS.values() for p in ps)]
-    phrases += [p for ps in SCENERY.values() for p in ps] + [p.format("", a="a") for p in COLOUR_PHRASES]
-    phrases += [w for ws in NUMBERS.values() for w in ws] + ["a an one some and , image images the with of is are there show me"]
+    phrases = [*COLOURS, "grey", *BESIDE, *PREFIXES, *LOOSE_PREFIXES, *LOOSE_SUFFIXES, *LOOSE_JOINS]
+    phrases += [p for ps, _ in RELATIONS.values() for p in ps] + [p for ps in LOOSE_RELATIONS.values() for p in ps]
+    phrases += [p for each in (SCENERY, LOOSE_SCENERY) for ps in each.values() for p in ps]
+    phrases += [p.format("", a="a") for p in COLOUR_PHRASES + LOOSE_COLOUR_PHRASES + LOOSE_FRONTS]
+    phrases += [w for ws in NUMBERS.values() for w in ws] + ["a an the one some and"]
     return nouns + phrases * 3
 
 

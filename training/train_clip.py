@@ -39,6 +39,7 @@ GRID = SIZE // PATCH
 MEAN, STD = 0.5, 0.27
 TEXT_LEN = 32
 MAX_NEEDS = 3
+FILTERS = (Image.Resampling.LANCZOS, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX)
 BACKGROUND_LABEL = len(concepts())  # a patch that no object covers
 UNSURE = -100  # a patch that an object only grazes; the loss skips it
 
@@ -53,18 +54,19 @@ class SpriteBank:
 
     def __init__(self, angles: int, seed: int) -> None:
         rng = random.Random(seed)
-        filters = (Image.Resampling.LANCZOS, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX)
         self.sprites = [
             [
-                [self._draw(c, int(side), rng.uniform(-15, 15), rng.choice(filters)) for _ in range(angles)]
+                [self._draw(c, int(side), rng) for _ in range(angles)]
                 for side in self.SIDES
             ]
             for c in range(len(concepts()))
         ]
 
     @staticmethod
-    def _draw(concept: int, side: int, angle: float, resample: Image.Resampling) -> np.ndarray:
-        return (scenes.sprite(concept, side, angle, resample) * 255 + 0.5).astype(np.uint8)
+    def _draw(concept: int, side: int, rng: random.Random) -> np.ndarray:
+        angle = rng.uniform(-15, 15) if rng.random() < 0.75 else 0.0
+        rgba = scenes.sprite(concept, side, angle, rng.choice(FILTERS), dark_edges=rng.random() < 0.3)
+        return (rgba * 255 + 0.5).astype(np.uint8)
 
     def __call__(self, concept: int, side: int, angle: float) -> np.ndarray:
         choices = self.sprites[concept][int(np.abs(self.SIDES - side).argmin())]
@@ -102,7 +104,7 @@ class SceneBatches(IterableDataset[Batch]):
 
     def batch(self, rng: random.Random) -> Batch:
         drawn = [scenes.draw_scene(rng, "train") for _ in range(self.size)]
-        texts = [caption(s, rng, partial=0.2) for s in drawn]
+        texts = [caption(s, rng, partial=0.2, loose=0.5) for s in drawn]
         images, patches = zip(*(self._draw(s, rng) for s in drawn))
         facts = [parse(t) for t in texts]
         return Batch(
@@ -116,7 +118,7 @@ class SceneBatches(IterableDataset[Batch]):
         )
 
     def _draw(self, scene: Scene, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
-        image, masks = scenes.compose(scene, SIZE, self.bank)
+        image, masks = scenes.compose(scene, SIZE, self.bank, strange=rng.random())
         return _photometric(image, rng), _patch_labels(scene, masks)
 
 
@@ -285,7 +287,7 @@ class Peers:
         self.count = count
         self.gradients = torch.zeros(count, numbers).share_memory_()
         self.clock = torch.zeros(1, dtype=torch.float64).share_memory_()
-        self.barrier = mp.get_context("fork").Barrier(count)
+        self.barrier = mp.get_context("fork").Barrier(count, timeout=600)
 
     def average_gradients(self, net: Trainee, rank: int) -> None:
         if self.count == 1:

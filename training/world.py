@@ -34,6 +34,29 @@ RELATIONS = {  # each with the phrases that name it, and its opposite
     "below": (("below", "under"), "above"),
 }
 NUMBERS = {2: ("two", "2"), 3: ("three", "3"), 4: ("four", "4")}
+LOOSE_COLOUR_PHRASES = (  # wordings that training hears too, so that other people's queries are understood
+    "on {a} {} backdrop", "on a plain {} background", "in front of {a} {} background", "over {a} {} background", ", {} background",
+)
+LOOSE_FRONTS = ("{a} {} background with ", "{} background with ", "{} background, ")
+LOOSE_SCENERY = {
+    "sky": ("against the sky", "in a cloudy sky"),
+    "grass": ("on a lawn", "on green grass", "in the grass"),
+    "sea": ("in the ocean", "in the water", "under water"),
+    "night": ("in the night sky", "under the stars"),
+    "table": ("on a wooden table", "on wood"),
+}
+LOOSE_PREFIXES = (
+    "there is ", "there are ", "a photo with ", "photo with ", "a picture with ", "picture of ", "image of ", "an image with ",
+    "a scene with ", "a drawing of ", "an emoji of ", "show me ", "find ", "it shows ", "i see ", "only ", "just ",
+)
+LOOSE_SUFFIXES = (" in the picture", " in the image", " in the photo", " in the scene", " emoji", ".")
+LOOSE_RELATIONS = {
+    "left of": ("is left of", "is to the left of", "on the left of", "on the left side of"),
+    "right of": ("is right of", "is to the right of", "on the right of", "on the right side of"),
+    "above": ("is above", "on top of", "higher than"),
+    "below": ("is below", "beneath", "underneath", "lower than"),
+}
+LOOSE_JOINS = (" with ", " together with ", " plus ", " & ", ", ", " and also ")
 PREFIXES = ("a photo of ", "photo of ", "a picture of ", "an image of ")
 BESIDE = ("next to", "beside")
 MANY = 99
@@ -139,42 +162,56 @@ def any_held_out(kinds: list[int]) -> bool:
 # ---- captions -------------------------------------------------------------------------------------------------------
 
 
-def caption(scene: Scene, rng: random.Random, plain: float = 0.15, partial: float = 0.0) -> str:
-    """One caption that fits. `plain`: chance of bare words ("cat"); `partial`: chance of naming only some of the kinds."""
+def caption(
+    scene: Scene, rng: random.Random, plain: float = 0.15, partial: float = 0.0, loose: float = 0.0
+) -> str:
+    """One caption that fits. `plain`: chance of bare words ("cat"); `partial`: chance of naming only some of the kinds;
+    `loose`: chance of each wording from outside the plain grammar (`parse` reads them all the same)."""
     groups = list(scene.groups)
     whole = True
     if len(groups) > 1 and rng.random() < partial:
         groups, whole = rng.sample(groups, rng.randrange(1, len(groups))), False
-    text = _body(scene, groups, whole, rng, plain)
-    if rng.random() < 0.25:
-        text = rng.choice(PREFIXES) + text
-    if rng.random() < 0.4:
-        text += " " + _background_phrase(scene.background, rng)
+    text = _body(scene, groups, whole, rng, plain, loose)
+    wide = _chance(rng, loose)
+    if rng.random() < (0.4 if wide else 0.25):
+        text = rng.choice(LOOSE_PREFIXES if wide else PREFIXES) + text
+    told = rng.random() < 0.4
+    if told and wide and scene.background in COLOURS and rng.random() < 0.4:
+        return _name_colour(rng.choice(LOOSE_FRONTS), scene.background, rng, loose) + text
+    if told:
+        text += (" " + _background_phrase(scene.background, rng, loose)).replace(" ,", ",")
+    elif _chance(rng, 0.3 * loose):
+        text += rng.choice(LOOSE_SUFFIXES)
     return text
 
 
-def _body(scene: Scene, groups: list[tuple[int, int]], whole: bool, rng: random.Random, plain: float) -> str:
-    if rng.random() < plain:
-        nouns = [_noun(c, n, rng, bare=True) for c, n in groups]
-    else:
-        nouns = [_noun(c, n, rng) for c, n in groups]
+def _body(
+    scene: Scene, groups: list[tuple[int, int]], whole: bool, rng: random.Random, plain: float, loose: float
+) -> str:
+    bare = rng.random() < plain
+    nouns = [_noun(c, n, rng, bare, loose) for c, n in groups]
     if whole and scene.relation and rng.random() < 0.7:
         a, relation, b = nouns[0], scene.relation, nouns[1]
         if rng.random() < 0.5:
             a, relation, b = b, RELATIONS[relation][1], a
-        return f"{a} {rng.choice(RELATIONS[relation][0])} {b}"
+        phrases = LOOSE_RELATIONS[relation] if _chance(rng, loose) else RELATIONS[relation][0]
+        return f"{a} {rng.choice(phrases)} {b}"
     rng.shuffle(nouns)
+    if len(nouns) > 1 and _chance(rng, 0.4 * loose):
+        return rng.choice(LOOSE_JOINS).join(nouns)
     if len(nouns) == 2 and rng.random() < 0.2:
         return f"{nouns[0]} {rng.choice(BESIDE)} {nouns[1]}"
     return " and ".join(filter(None, [", ".join(nouns[:-1]), nouns[-1]]))
 
 
-def _noun(concept: int, count: int, rng: random.Random, bare: bool = False) -> str:
+def _noun(concept: int, count: int, rng: random.Random, bare: bool, loose: float) -> str:
     kind = concepts()[concept]
     word = rng.choice(kind.synonyms) if kind.synonyms and rng.random() < 0.35 else kind.name
     articled, plural = kind.forms[word]
     if bare:
         return word if count == 1 else plural
+    if count == 1 and _chance(rng, 0.2 * loose):
+        return f"{rng.choice(('a', 'an', 'the'))} {word}"
     if count == 1:
         return f"one {word}" if rng.random() < 0.1 and not kind.is_mass(word) else articled
     if rng.random() < 0.1:
@@ -182,14 +219,21 @@ def _noun(concept: int, count: int, rng: random.Random, bare: bool = False) -> s
     return f"{NUMBERS[count][rng.random() < 0.15]} {plural}"
 
 
-def _background_phrase(background: str, rng: random.Random) -> str:
+def _background_phrase(background: str, rng: random.Random, loose: float) -> str:
+    wide = _chance(rng, loose)
     if background in SCENERY:
-        return rng.choice(SCENERY[background])
-    return _name_colour(rng.choice(COLOUR_PHRASES), background)
+        return rng.choice((LOOSE_SCENERY if wide else SCENERY)[background])
+    return _name_colour(rng.choice(LOOSE_COLOUR_PHRASES if wide else COLOUR_PHRASES), background, rng, loose)
 
 
-def _name_colour(phrase: str, colour: str) -> str:
-    return phrase.format(colour, a="an" if colour == "orange" else "a")
+def _name_colour(phrase: str, colour: str, rng: random.Random, loose: float) -> str:
+    spelt = "grey" if colour == "gray" and _chance(rng, loose) else colour
+    return phrase.format(spelt, a="an" if colour == "orange" else "a")
+
+
+def _chance(rng: random.Random, p: float) -> bool:
+    """True with probability `p`. Draws nothing for 0, so that plain captions do not depend on what loose ones may say."""
+    return p > 0 and rng.random() < p
 
 
 # ---- reading captions back ------------------------------------------------------------------------------------------
@@ -208,36 +252,49 @@ def _surfaces() -> dict[str, tuple[int, str]]:
     return found
 
 
-@cache
-def _background_phrases() -> dict[str, str]:
-    phrases = {_name_colour(p, c): c for c in COLOURS for p in COLOUR_PHRASES}
-    return phrases | {p: s for s, ps in SCENERY.items() for p in ps}
+def _coloured(phrases: tuple[str, ...]) -> dict[str, str]:
+    """Every phrase with every colour in it -> the colour."""
+    spellings = {c: c for c in COLOURS} | {"grey": "gray"}
+    return {p.format(w, a="an" if w == "orange" else "a"): c for w, c in spellings.items() for p in phrases}
 
 
 @cache
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], dict[str, str]]:
-    backgrounds = sorted(_background_phrases(), key=len, reverse=True)
-    relations = {p: r for r, (ps, _) in RELATIONS.items() for p in ps}
-    return (
-        re.compile(r"^(.*) (" + "|".join(map(re.escape, backgrounds)) + ")$"),
-        re.compile(r"^(.*?) (" + "|".join(sorted(relations, key=len, reverse=True)) + ") (.*)$"),
-        relations,
-    )
+def _grammar() -> dict[str, tuple[re.Pattern[str], dict[str, str]]]:
+    """For each part of a caption: a pattern that finds it, and what its phrases mean."""
+    scenery = {p: s for each in (SCENERY, LOOSE_SCENERY) for s, ps in each.items() for p in ps}
+    backs = {p.removeprefix(", "): c for p, c in _coloured(COLOUR_PHRASES + LOOSE_COLOUR_PHRASES).items()} | scenery
+    relations = {p: r for r, (ps, _) in RELATIONS.items() for p in (*ps, *LOOSE_RELATIONS[r])}
+    tables = {
+        "front": (r"^({})(.*)$", _coloured(LOOSE_FRONTS)),
+        "back": (r"^(.*?),? ({})$", backs),
+        "prefix": (r"^({})(.*)$", dict.fromkeys(PREFIXES + LOOSE_PREFIXES, "")),
+        "suffix": (r"^(.*?)({})$", dict.fromkeys(LOOSE_SUFFIXES, "")),
+        "relation": (r"^(.*?) ({}) (.*)$", relations),
+        "join": ("{}", dict.fromkeys((", ", " and ", *(f" {w} " for w in BESIDE), *LOOSE_JOINS), "")),
+    }
+    return {
+        part: (re.compile(shape.replace("{}", "|".join(map(re.escape, sorted(table, key=len, reverse=True))))), table)
+        for part, (shape, table) in tables.items()
+    }
 
 
 def parse(text: str) -> Facts:
     """Reads a caption of this grammar; raises ValueError for anything else."""
-    background_at, relation_at, relations = _patterns()
-    for prefix in PREFIXES:
-        text = text.removeprefix(prefix)
+    grammar = _grammar()
     background = None
-    if found := background_at.match(text):
-        text, background = found[1], _background_phrases()[found[2]]
-    if found := relation_at.match(text):
+    if found := grammar["front"][0].match(text):
+        background, text = grammar["front"][1][found[1]], found[2]
+    elif found := grammar["back"][0].match(text):
+        text, background = found[1], grammar["back"][1][found[2]]
+    if found := grammar["suffix"][0].match(text):
+        text = found[1]
+    if found := grammar["prefix"][0].match(text):
+        text = found[2]
+    pattern, relations = grammar["relation"]
+    if found := pattern.match(text):
         a, b = _need(found[1]), _need(found[3])
         return Facts((a, b), (a[0], relations[found[2]], b[0]), background)
-    nouns = re.split(r", | and | next to | beside ", text)
-    return Facts(tuple(_need(n) for n in nouns), None, background)
+    return Facts(tuple(_need(n) for n in grammar["join"][0].split(text)), None, background)
 
 
 def _need(noun: str) -> tuple[int, int, int]:
@@ -249,7 +306,7 @@ def _need(noun: str) -> tuple[int, int, int]:
     if rest not in _surfaces():
         raise ValueError(f"unknown noun: {noun!r}")
     concept, form = _surfaces()[rest]
-    if first in ("a", "an"):
+    if first in ("a", "an", "the"):
         return concept, 1, MANY
     if first == "one":
         return concept, 1, 1
