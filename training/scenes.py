@@ -283,7 +283,10 @@ def held_out_scenes(count: int, seed: int, split: str = "heldout") -> list[tuple
 
 
 def write_folder(out: Path, count: int, seed: int, split: str, size: int, views: int, quality: int) -> None:
-    """Writes NNNN.jpg and NNNN.json, .views/NNNN.jpg (hidden, so that indexing the folder skips them), and queries.jsonl with every scene that each query fits."""
+    """Writes NNNN.jpg and NNNN.json, .views/NNNN.jpg, and queries.jsonl with every scene that each query fits.
+
+    The views are hidden, so that indexing the folder skips them: they are queries.
+    """
     (out / ".views").mkdir(parents=True, exist_ok=True)
     rows = held_out_scenes(count, seed, split)
     names = [f"{i:04d}.jpg" for i in range(1, count + 1)]
