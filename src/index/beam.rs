@@ -118,7 +118,7 @@ impl Scratch {
 
     /// Files the fresh nodes among the best `ef`; the best place taken.
     #[inline(always)]
-    fn file(&mut self, ef: usize) -> usize {
+    fn file(&mut self, ef: usize, links: &Links) -> usize {
         let Scratch { fresh, scores, pool, .. } = self;
         let mut best = pool.len();
         for (&node, &score) in fresh.iter().zip(scores.iter()) {
@@ -130,7 +130,11 @@ impl Scratch {
             }
             let place = pool.partition_point(|f| f.score >= score);
             pool.insert(place, Found { score, node });
-            best = best.min(place);
+            if place <= best {
+                // It may be followed next.
+                prefetch(links.row(node));
+                best = place;
+            }
         }
         best
     }
@@ -146,7 +150,7 @@ impl Layer {
             rows.clear();
             rows.extend(scratch.fresh.iter().map(|&node| self.nodes.rough(node)));
             scratch.score(query, &rows);
-            at = scratch.file(ef).min(at);
+            at = scratch.file(ef, &self.links).min(at);
             while scratch.pool.get(at).is_some_and(|found| found.node & FOLLOWED != 0) {
                 at += 1;
             }

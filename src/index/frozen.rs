@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 /// How many starts a walk gets from the router, and how wide it looks for them.
 const STARTS: usize = 4;
-const ROUTE_EF: usize = 8;
+const ROUTE_EF: usize = 5;
 /// Nodes, and sample queries, that only measure.
 const HELD_BACK: usize = 128;
 /// Nodes linked at a time, at most.
