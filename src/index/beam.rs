@@ -59,6 +59,7 @@ pub struct Scratch {
 struct Visited {
     bits: Vec<u64>,
     touched: Vec<u32>,
+    bound: usize,
 }
 
 impl Visited {
@@ -66,13 +67,19 @@ impl Visited {
         for word in self.touched.drain(..) {
             self.bits[word as usize] = 0;
         }
+        self.bound = bound;
         if self.bits.len() * 64 < bound {
             self.bits.resize(bound.div_ceil(64), 0);
         }
     }
 
+    /// Whether `node` is new. One beyond the bound counts as seen: links change in place, and may lead to nodes that
+    /// came after this walk's view of them.
     #[inline(always)]
     fn insert(&mut self, node: u32) -> bool {
+        if node as usize >= self.bound {
+            return false;
+        }
         let word = &mut self.bits[node as usize / 64];
         let bit = 1 << (node % 64);
         let new = *word & bit == 0;

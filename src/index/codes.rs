@@ -28,6 +28,7 @@ pub struct Coder {
 }
 
 /// A vector to compare with codes.
+#[derive(Clone)]
 pub struct Query {
     /// For the rough plane.
     rough: Vec<i8>,
