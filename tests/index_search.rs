@@ -412,3 +412,43 @@ fn samples_guide_and_removals_hold() {
         assert_eq!(index.health().tombstones, 0, "a third is gone: the graph is built afresh");
     }
 }
+
+/// A rebuild links what came since into the graph that answers, while searches go on.
+#[test]
+fn a_tail_is_linked_in_place() {
+    let (dim, seed) = (48, 61);
+    println!("seed {seed}");
+    let mut rng = Rng(seed);
+    let centres: Vec<Vec<f32>> = (0..40).map(|_| rng.vector(dim)).collect();
+    let base = clustered(&mut rng, &centres, 9_000);
+    let map: BTreeMap<u32, Vec<f32>> = (0..).zip(base.iter().cloned()).collect();
+    let index = Index::new(dim, Params { scan_below: 500, tail_limit: 500, ..Params::default() }).unwrap();
+    let items: Vec<(u32, &[f32])> = base.iter().zip(0..).map(|(v, id)| (id, v.as_slice())).collect();
+    index.insert_many(&items[..6_000]).unwrap();
+    index.rebuild().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (index, base, done) = (&index, &base, &done);
+        scope.spawn(move || {
+            for at in (0..6_000).cycle().step_by(7).take_while(|_| !done.load(Ordering::Relaxed)) {
+                let hits = index.search(&base[at], 5, &SearchOptions::default()).unwrap();
+                let ids: BTreeSet<u32> = hits.iter().map(|n| n.id).collect();
+                assert_eq!(ids.len(), 5, "each once, beside a rebuild");
+            }
+        });
+        for some in items[6_000..].chunks(1_000) {
+            index.insert_many(some).unwrap();
+            assert!(index.needs_rebuild());
+            index.rebuild().unwrap();
+            assert!(!index.needs_rebuild());
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!((index.health().tail, index.health().unreachable), (0, 0));
+    let options = SearchOptions { ef: Some(64), ..SearchOptions::default() };
+    let queries = clustered(&mut rng, &centres, 50);
+    let found =
+        |q: &Vec<f32>| recall(&index.search(q, 10, &options).unwrap(), &oracle(&map, q, 10, &options));
+    let mean = queries.iter().map(found).sum::<f64>() / 50.0;
+    assert!(mean >= 0.97, "seed {seed}: recall {mean}");
+}

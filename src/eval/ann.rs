@@ -6,7 +6,7 @@
 
 use super::npy::{self, Array};
 use crate::error::{Error, Result};
-use crate::index::{Index, Params, SearchOptions};
+use crate::index::{Index, Neighbor, Params, SearchOptions};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use serde::Serialize;
@@ -201,10 +201,11 @@ impl Data {
     /// Searches with all queries on the current pool of threads, again and again.
     fn measure(&self, index: &Index, k: usize, ef: usize, right: &[(f32, usize)]) -> Result<Row> {
         let begin = Instant::now();
-        let (mut passes, mut cpus, mut times, mut hits) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut passes, mut cpus, mut times) = (Vec::new(), Vec::new(), Vec::new());
+        let mut found = Vec::new();
         while passes.len() < PASSES || begin.elapsed() < AT_LEAST {
             let (pass, cpu) = (Instant::now(), cpu_time::ProcessTime::now());
-            let found: Vec<(usize, Duration)> = (0..self.queries.rows)
+            let answers: Vec<(Vec<Neighbor>, Duration)> = (0..self.queries.rows)
                 .into_par_iter()
                 .map(|query| {
                     let options = SearchOptions {
@@ -214,16 +215,17 @@ impl Data {
                     };
                     let start = Instant::now();
                     let found = index.search(self.queries.row(query), k, &options)?;
-                    let took = start.elapsed();
-                    Ok((self.hits(query, found.iter().map(|n| n.id), right), took))
+                    Ok((found, start.elapsed()))
                 })
                 .collect::<Result<_>>()?;
             passes.push(pass.elapsed().as_secs_f64());
             cpus.push(micros(&cpu.elapsed()) / self.queries.rows as f64);
-            hits = found.iter().map(|f| f.0).sum();
-            times.extend(found.into_iter().map(|f| f.1));
+            times.extend(answers.iter().map(|answer| answer.1));
+            found = answers;
         }
         times.sort();
+        let hits: usize =
+            found.iter().enumerate().map(|(query, (found, _))| self.hits(query, found, right)).sum();
         let wanted: usize = right.iter().map(|r| r.1).sum();
         let at = |share: f64| times.get((times.len() as f64 * share) as usize).map_or(0.0, micros);
         Ok(Row {
@@ -237,14 +239,14 @@ impl Data {
     }
 
     /// How many of `found` belong to the answer, by their cosine in full precision.
-    fn hits(&self, query: usize, found: impl Iterator<Item = u32>, right: &[(f32, usize)]) -> usize {
+    fn hits(&self, query: usize, found: &[Neighbor], right: &[(f32, usize)]) -> usize {
         let Some(&(least, wanted)) = right.get(query) else { return 0 };
         let q = self.queries.row(query);
         let cosine = |id: u32| {
             let row = self.base.row(id as usize);
             dot(row, q) / (dot(row, row) * dot(q, q)).sqrt().max(f32::MIN_POSITIVE)
         };
-        found.filter(|&id| cosine(id) >= least - TIE).count().min(wanted)
+        found.iter().filter(|n| cosine(n.id) >= least - TIE).count().min(wanted)
     }
 }
 

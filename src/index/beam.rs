@@ -59,6 +59,7 @@ pub struct Scratch {
 struct Visited {
     bits: Vec<u64>,
     touched: Vec<u32>,
+    bound: usize,
 }
 
 impl Visited {
@@ -66,13 +67,19 @@ impl Visited {
         for word in self.touched.drain(..) {
             self.bits[word as usize] = 0;
         }
+        self.bound = bound;
         if self.bits.len() * 64 < bound {
             self.bits.resize(bound.div_ceil(64), 0);
         }
     }
 
+    /// Whether `node` is new. One beyond the bound counts as seen: links change in place, and may lead to nodes that
+    /// came after this walk's view of them.
     #[inline(always)]
     fn insert(&mut self, node: u32) -> bool {
+        if node as usize >= self.bound {
+            return false;
+        }
         let word = &mut self.bits[node as usize / 64];
         let bit = 1 << (node % 64);
         let new = *word & bit == 0;
@@ -118,7 +125,7 @@ impl Scratch {
 
     /// Files the fresh nodes among the best `ef`; the best place taken.
     #[inline(always)]
-    fn file(&mut self, ef: usize) -> usize {
+    fn file(&mut self, ef: usize, links: &Links) -> usize {
         let Scratch { fresh, scores, pool, .. } = self;
         let mut best = pool.len();
         for (&node, &score) in fresh.iter().zip(scores.iter()) {
@@ -130,7 +137,11 @@ impl Scratch {
             }
             let place = pool.partition_point(|f| f.score >= score);
             pool.insert(place, Found { score, node });
-            best = best.min(place);
+            if place <= best {
+                // It may be followed next.
+                prefetch(links.row(node));
+                best = place;
+            }
         }
         best
     }
@@ -146,7 +157,7 @@ impl Layer {
             rows.clear();
             rows.extend(scratch.fresh.iter().map(|&node| self.nodes.rough(node)));
             scratch.score(query, &rows);
-            at = scratch.file(ef).min(at);
+            at = scratch.file(ef, &self.links).min(at);
             while scratch.pool.get(at).is_some_and(|found| found.node & FOLLOWED != 0) {
                 at += 1;
             }

@@ -202,6 +202,6 @@ impl Restore {
         }
         let (linked, built) = (layer.nodes.blocks(), written.ids.len());
         let router = Router::from_layer(points);
-        Ok((Frozen { layer, router, linked, built, ef: written.ef, unreachable: 0 }, left))
+        Ok((Frozen { layer, router, linked, built, ef: written.ef, ..Frozen::default() }, left))
     }
 }

@@ -28,6 +28,7 @@ pub struct Coder {
 }
 
 /// A vector to compare with codes.
+#[derive(Clone)]
 pub struct Query {
     /// For the rough plane.
     rough: Vec<i8>,
@@ -62,8 +63,7 @@ impl Coder {
 
     /// Appends the codes of a unit vector.
     pub fn encode(&self, unit: &[f32], rough: &mut Vec<u8>, fine: &mut Vec<u8>) {
-        let code =
-            |(x, d): (&f32, &f32)| (x * self.scale + d).round_ties_even().clamp(-LARGEST, LARGEST) as i32;
+        let code = |(x, d): (&f32, &f32)| round(x * self.scale + d).clamp(-LARGEST, LARGEST) as i32;
         let codes: Vec<i32> = self.rotation.apply(unit).iter().zip(&self.dither).map(code).collect();
         let split = |code: i32| {
             let high = (code + FINE / 2).div_euclid(FINE);
@@ -94,14 +94,20 @@ impl Coder {
     pub fn query(&self, unit: &[f32]) -> Query {
         let rotated = self.rotation.apply(unit);
         let peak = rotated.iter().fold(f32::MIN_POSITIVE, |a, x| a.max(x.abs()));
-        let rough: Vec<i8> = rotated.iter().map(|x| (x * (127.0 / peak)).round_ties_even() as i8).collect();
+        let rough: Vec<i8> = rotated.iter().map(|x| round(x * (127.0 / peak)) as i8).collect();
         // The most that sixteen 32-bit sums can hold, whatever the signs.
         let fine_peak = (((1 << 24) / rotated.len()).min(16_384) - 1) as f32;
-        let fine: Vec<i16> =
-            rotated.iter().map(|x| (x * (fine_peak / peak)).round_ties_even() as i16).collect();
+        let fine: Vec<i16> = rotated.iter().map(|x| round(x * (fine_peak / peak)) as i16).collect();
         let offset = fine.iter().zip(&self.dither).map(|(&q, &d)| f64::from(q) * f64::from(d)).sum();
         Query { bias: bias(&rough), rough, fine, offset, unit: peak / fine_peak / self.scale }
     }
+}
+
+/// To the nearest whole number, for |x| up to four million: adding 1.5 * 2^23 leaves no room for a fraction. The
+/// library's own is a call where the processor that the program was built for has no instruction for it.
+fn round(x: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT) - SHIFT
 }
 
 /// A component's code from its two parts.

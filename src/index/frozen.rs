@@ -11,10 +11,11 @@ use super::params::Params;
 use super::repair;
 use super::router::{Router, sample_size};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// How many starts a walk gets from the router, and how wide it looks for them.
 const STARTS: usize = 4;
-const ROUTE_EF: usize = 8;
+const ROUTE_EF: usize = 5;
 /// Nodes, and sample queries, that only measure.
 const HELD_BACK: usize = 128;
 /// Nodes linked at a time, at most.
@@ -31,6 +32,8 @@ pub struct Frozen {
     pub linked: usize,
     /// Breadth that was found fit.
     pub ef: usize,
+    /// Sample queries that measured it, kept for the next build: there may be no samples then.
+    pub measuring: Arc<[Query]>,
     /// How many nodes there were when it was built afresh.
     pub built: usize,
     /// How many nodes no path leads to.
@@ -69,6 +72,7 @@ pub fn build(
     let mut order = alive.to_vec();
     // The last of the samples only measure.
     let (samples, measuring) = samples.split_at(samples.len() - (samples.len() / 4).min(HELD_BACK));
+    let measuring: Arc<[Query]> = if measuring.is_empty() { old.measuring.clone() } else { measuring.into() };
     let guided = if samples.is_empty() { old.layer.links.guided() } else { params.m };
     let mut links = Links::new(2 * params.m, guided);
     links.grow(nodes.blocks());
@@ -100,7 +104,12 @@ pub fn build(
     } else {
         guide::guide(&frozen, samples, scratches);
     }
-    frozen.ef = calibrate(&frozen, &order, &held, measuring, scratches);
+    frozen.ef = calibrate(&frozen, &order, &held, &measuring, scratches);
+    if measuring.is_empty() && guided > 0 {
+        // Guided once, by samples that this process has not seen.
+        frozen.ef = frozen.ef.max(old.ef);
+    }
+    frozen.measuring = measuring;
     frozen.link(&held, params.ef_construction, scratches);
     order.extend(held);
     frozen.unreachable = repair::reach(&frozen, &order, scratches);
@@ -164,7 +173,7 @@ fn arrange(frozen: &Frozen, alive: &[u32]) -> Frozen {
         layer.links.set_guided(at as u32, &moved(links.get_guided(node)));
     }
     let router = frozen.router.renumbered(&new);
-    Frozen { linked: layer.nodes.blocks(), layer, router, ..*frozen }
+    Frozen { linked: layer.nodes.blocks(), layer, router, ..frozen.clone() }
 }
 
 /// Fisher and Yates, with a generator of its own so that a build can be repeated anywhere.

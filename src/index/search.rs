@@ -12,6 +12,7 @@ use super::exact::{Best, by_rough, by_score, scan};
 use super::filter::{filtered_cost, walk_cost};
 use super::frozen::Frozen;
 use super::live::Live;
+use super::nodes::ROWS;
 use super::params::{Neighbor, SearchOptions};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -109,7 +110,9 @@ impl Search<'_> {
         let rest = nodes.iter(scanned..nodes.blocks()).filter(|&node| admit(node));
         scan(&self.query, rest.map(|node| (node, nodes.rough(node))), &mut best);
         let mut found = best.into_sorted();
-        found.extend(walked.unwrap_or_default());
+        // Blocks that are being linked just now were scanned.
+        let linked = |found: &Found| (found.node() as usize) < frozen.linked * ROWS;
+        found.extend(walked.unwrap_or_default().into_iter().filter(linked));
         found
     }
 

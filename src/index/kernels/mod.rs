@@ -57,7 +57,7 @@ pub fn prefetch<T>(slice: &[T]) {
 }
 
 /// How many rows ahead memory is asked for.
-const AHEAD: usize = 5;
+const AHEAD: usize = 8;
 
 /// The lengths that `score` relies on.
 fn check_score(rows: &[&[u8]], query: &[i8], out: &[i32]) {
