@@ -71,7 +71,7 @@ fn queries_compose_and_conditions_hold() {
     assert_eq!(keys(&["--image", "pictures/one.png", "--filter", "background = blue"]), ["two.jpg"]);
     assert_eq!(keys(&["cat", "--filter", "format = webp or caption contains CAT"]).len(), 2);
     assert_eq!(keys(&["cat", "--filter", "width > 48"]), [""; 0]);
-    assert_eq!(keys(&["--image", "pictures/one.png", "--min-score", "0.9999"]), ["one.png"]);
+    assert_eq!(keys(&["--image", "pictures/one.png", "--min-score", "0.999"]), ["one.png"]);
     assert_eq!(keys(&["a cat", "--side", "caption", "-t", "1"]), ["one.png"]);
     assert_eq!(keys(&["a dog", "--side", "caption", "-t", "1"]), ["two.jpg"]);
     let weighed = keys(&["--image", "pictures/one.png", "--plus", "5:pictures/three.webp", "-t", "1"]);

@@ -125,7 +125,7 @@ mod tests {
             let vector: Vec<f32> = (0..dim).map(|i| ((i * 37 + 11) % 23) as f32 - 9.0).collect();
             let square = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>();
             let rotated = rotation.apply(&vector);
-            assert!(rotated.len() % 64 == 0 && rotated.len() == rotation.padded());
+            assert!(rotated.len().is_multiple_of(64) && rotated.len() == rotation.padded());
             assert!((square(&rotated) / square(&vector) - 1.0).abs() < 1e-4, "dim {dim}");
             for (a, b) in rotation.undo(&rotated).iter().zip(&vector) {
                 assert!((a - b).abs() < 1e-3, "dim {dim}: {a} for {b}");

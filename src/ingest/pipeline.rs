@@ -1,8 +1,10 @@
 //! The threads between a listing and the collection, and the bounded channels that join them.
 //!
-//!     lister --todo--> dispatcher --work--> workers (fetch, hash, decode)
-//!                          |                   |
-//!                          +--order--> writer <+  (batches, encodes, writes)
+//! ```text
+//! lister --todo--> dispatcher --work--> workers (fetch, hash, decode)
+//!                      |                   |
+//!                      +--order--> writer <+  (batches, encodes, writes)
+//! ```
 //!
 //! The dispatcher gives the writer, in listing order, a place where each outcome will appear; so items are numbered in
 //! the same order however many workers there are, and no more than `order` holds are under way or waiting. The lister
