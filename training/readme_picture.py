@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 QUERIES = [
     ["a unicorn next to a kangaroo"],
     ["rockets at night"],
-    ["--image", "assets/scenes/0006.jpg", "--plus", "rainbow"],
+    ["--image", "assets/scenes/0045.jpg", "--plus", "2:house", "--filter", "background = night"],
 ]
 HITS, SIDE, GAP, TEXT = 5, 180, 10, 34
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf"
