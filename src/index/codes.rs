@@ -126,6 +126,14 @@ impl Query {
         Query { bias: bias(&rough), rough, fine: Vec::new(), offset: 0.0, unit: 0.0 }
     }
 
+    /// How far a rough score may be off, so to speak: four standard deviations of what rounding does to it, on either
+    /// side. A row whose rough score is lower than another's by more than that has a lower cosine.
+    pub fn margin(&self) -> i32 {
+        let query: i32 = self.rough.iter().map(|&x| i32::from(x).pow(2)).sum();
+        let row = (LARGEST / FINE as f32 / REACH).powi(2) * self.rough.len() as f32;
+        (4.0 * ((query as f32 + row) / 12.0).sqrt()) as i32
+    }
+
     /// Without what only [`Query::cosine`] needs.
     pub fn rough_only(mut self) -> Self {
         self.fine = Vec::new();

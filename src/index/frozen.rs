@@ -18,6 +18,8 @@ const STARTS: usize = 4;
 const ROUTE_EF: usize = 5;
 /// Nodes, and sample queries, that only measure.
 const HELD_BACK: usize = 128;
+/// Breadth where no sample query tells: what finds some 0.95 for texts where a fifth of it does for images.
+const BLIND: usize = 160;
 /// Nodes linked at a time, at most.
 pub const BATCH: usize = 16_384;
 
@@ -105,9 +107,9 @@ pub fn build(
         guide::guide(&frozen, samples, scratches);
     }
     frozen.ef = calibrate(&frozen, &order, &held, &measuring, scratches);
-    if measuring.is_empty() && guided > 0 {
-        // Guided once, by samples that this process has not seen.
-        frozen.ef = frozen.ef.max(old.ef);
+    if measuring.is_empty() {
+        // Images alone measured it, and texts need more; how much more was measured if samples guided `old`.
+        frozen.ef = frozen.ef.max(if guided > 0 { old.ef } else { BLIND });
     }
     frozen.measuring = measuring;
     frozen.link(&held, params.ef_construction, scratches);

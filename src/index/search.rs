@@ -28,9 +28,10 @@ pub struct Search<'a> {
     pub scan_below: usize,
 }
 
-/// Candidates whose true cosine is worked out: enough that rough scores don't decide who is among the best `k`.
+/// Candidates whose true cosine may be worked out. Few are, usually; but where a filter leaves only what lies far from
+/// the query, very many are about as near as the best.
 fn rescored(k: usize) -> usize {
-    2 * k + 20
+    8 * k + 1000
 }
 
 /// A scan reads codes in order; a walk waits for each: what one scored node of a walk is worth in scanned ones.
@@ -168,7 +169,10 @@ impl Search<'_> {
         scan(&self.query, rows, &mut best);
 
         let mut answer = Best::new(self.k.min(live.places.len()), by_score);
-        for found in best.into_sorted() {
+        let found = best.into_sorted();
+        let least =
+            found.get(self.k - 1).map_or(i32::MIN, |kth| kth.score.saturating_sub(self.query.margin()));
+        for found in found.into_iter().take_while(|found| self.options.exact || found.score >= least) {
             let node = found.node();
             let (id, codes) = match (node as usize).checked_sub(bound) {
                 Some(row) => (live.tail.ids.get(row).copied(), live.tail_row(row)),
