@@ -31,6 +31,14 @@ pub enum Error {
         /// How to find out what there is.
         fix: String,
     },
+    /// Something was to be made that is there already.
+    #[error("a {kind} named {name:?} is there already; use it, or choose another name")]
+    Exists {
+        /// What was to be made.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// A collection was opened with another model than the one that made its vectors.
     #[error(
         "collection {collection:?} holds vectors of model {held:?}, not of {asked:?}; vectors of two models can't be \
@@ -43,6 +51,22 @@ pub enum Error {
         held: String,
         /// The model that was asked for.
         asked: String,
+    },
+    /// The operator does not let callers do this.
+    #[error("{what}: {fix}")]
+    Forbidden {
+        /// What was asked for.
+        what: String,
+        /// What is allowed, or whom to ask.
+        fix: String,
+    },
+    /// A part of the interface that is not there yet.
+    #[error("{what}: {fix}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// What can be asked for instead.
+        fix: String,
     },
     /// A vector does not fit the index it is meant for.
     #[error("vector refused: {reason}")]
@@ -92,6 +116,17 @@ pub enum Error {
         /// What came back, and what to do.
         reason: String,
     },
+    /// More is asked of a model than it can do: come back later.
+    #[error("the {what} queue is full; try again in {} ms", retry.as_millis())]
+    Overloaded {
+        /// Which queue.
+        what: &'static str,
+        /// After how long it may be worth trying again.
+        retry: std::time::Duration,
+    },
+    /// The caller's deadline passed before the work was done.
+    #[error("the deadline passed before the work was done; allow more time")]
+    Late,
     /// The work was stopped on request.
     #[error("stopped on request; run it again to go on")]
     Cancelled,
@@ -135,6 +170,11 @@ impl Error {
         Error::Invalid { what: what.into(), fix: fix.into() }
     }
 
+    /// An [`Error::Unsupported`].
+    pub fn unsupported(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Error::Unsupported { what: what.into(), fix: fix.into() }
+    }
+
     /// An [`Error::Image`].
     pub fn image(reason: impl Into<String>) -> Self {
         Error::Image { reason: reason.into() }
@@ -152,6 +192,9 @@ impl Error {
 
     /// Whether the caller can mend it by calling differently (exit code 2, a client's error).
     pub fn is_callers(&self) -> bool {
-        matches!(self, Error::Invalid { .. } | Error::NotFound { .. } | Error::OtherModel { .. })
+        matches!(
+            self,
+            Error::Invalid { .. } | Error::NotFound { .. } | Error::Exists { .. } | Error::OtherModel { .. }
+        )
     }
 }

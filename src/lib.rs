@@ -10,6 +10,7 @@
 //! ```text
 //! main            parse, wire, exit code
 //! cli             one file a verb
+//! serve           gRPC: limits, keys, conversions; knows neither tensors nor store
 //! eval · ingest   measures · source -> decode -> engine
 //! engine          collections: upsert, remove, query; keeps index and store in step
 //! models · index · store      networks · vectors in memory · bytes that last
@@ -32,9 +33,9 @@
 //!
 //! # The journey of a query
 //!
-//! 1. `cli::terms` (or a server) makes weighted [`types::Term`]s of what the user wrote, and
+//! 1. `cli::terms`, or `serve::convert` behind a socket, limits and keys, makes weighted [`types::Term`]s of what the user wrote, and
 //!    [`types::Filter::parse`] a condition;
-//! 2. `engine::query` encodes the terms and adds them up to one unit vector;
+//! 2. `engine::query` encodes the terms, by the `engine::queue` that callers share, and adds them up to one unit vector;
 //! 3. `engine::filter` makes the filter the allowed set of slots, by an index of the items' fields;
 //! 4. [`index`] searches the spaces within it, by graph or by scan, and `engine::query` fuses them;
 //! 5. the [`store`] dresses the hits with keys, captions and payload.
@@ -63,6 +64,7 @@ pub mod eval;
 pub mod index;
 pub mod ingest;
 pub mod models;
+pub mod serve;
 pub mod store;
 pub mod types;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// A layer, and what it may name. Every layer may name `types`, `config` and `error`.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["serve", "eval", "ingest", "engine", "models"]),
-    ("serve", &["engine"]),
+    ("serve", &["ingest", "engine"]),
     ("eval", &["engine", "index"]),
     ("ingest", &["engine"]),
     ("engine", &["adapt", "models", "index", "store"]),
@@ -31,6 +31,11 @@ const OWNED: &[(&str, &str)] = &[
     ("clap", "cli"),
     ("indicatif", "cli"),
     ("tonic", "serve"),
+    ("prost", "serve"),
+    ("prost_types", "serve"),
+    ("tokio", "serve"),
+    ("tokio_stream", "serve"),
+    ("base64", "serve"),
     ("exif", "engine"),
 ];
 

@@ -1,7 +1,7 @@
 //! The flags that all verbs share.
 
 use super::progress::Downloads;
-use crate::engine::{Engine, EngineOptions, ModelOptions};
+use crate::engine::{Engine, EngineOptions, ModelOptions, QueueOptions};
 use crate::error::Result;
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -40,6 +40,12 @@ impl Shared {
     /// Opens the data directory.
     pub fn engine(&self) -> Result<Engine> {
         self.engine_in(self.data.clone())
+    }
+
+    /// Opens the data directory with other queues before the models.
+    pub fn engine_with(&self, queue: QueueOptions) -> Result<Engine> {
+        let (data, progress) = (self.data.clone(), Arc::new(Downloads::default()));
+        Engine::open_with(EngineOptions { data, models: self.models()?, progress }, queue)
     }
 
     /// Opens another data directory with the same settings.

@@ -5,7 +5,7 @@
 //! 2. this file   tells the verbs apart and turns an outcome into an exit code.
 //! 3. `output`    lines to standard output; a reader that went away ends the program quietly.
 //! 4. `progress`  bars on standard error, for ingestion and downloads.
-//! 5. `index`, `search`, `embed`, `collection`, `model`, `eval`, `demo`: the verbs.
+//! 5. `index`, `search`, `serve`, `embed`, `collection`, `model`, `eval`, `demo`: the verbs.
 //!
 //! Not here: anything that a server would need too.
 
@@ -19,6 +19,7 @@ mod model;
 mod output;
 mod progress;
 mod search;
+mod serve;
 mod terms;
 
 use crate::error::{Error, Result};
@@ -55,6 +56,7 @@ enum Verb {
     Demo(demo::Demo),
     Index(index::IndexVerb),
     Search(search::Search),
+    Serve(Box<serve::Serve>),
     Embed(embed::Embed),
     Eval(eval::Eval),
     Collection(collection::CollectionVerb),
@@ -77,6 +79,7 @@ pub fn run() -> ExitCode {
         Verb::Demo(verb) => verb.run(&cli.shared),
         Verb::Index(verb) => verb.run(&cli.shared),
         Verb::Search(verb) => verb.run(&cli.shared),
+        Verb::Serve(verb) => verb.run(&cli.shared),
         Verb::Embed(verb) => verb.run(&cli.shared),
         Verb::Eval(verb) => verb.run(&cli.shared),
         Verb::Collection(verb) => verb.run(&cli.shared),

@@ -1,5 +1,6 @@
 //! One collection: its record, its spaces, and what is known of its items.
 
+use super::batched::Batched;
 use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
 use super::space::Space;
@@ -25,7 +26,7 @@ pub struct Collection {
     /// What filters ask; there from the first filtered query on.
     pub(super) fields: OnceLock<RwLock<Fields>>,
     encoders: Arc<Encoders>,
-    encoder: OnceLock<Arc<Encoder>>,
+    encoder: OnceLock<Arc<Batched>>,
 }
 
 /// The next numbers to give.
@@ -106,15 +107,20 @@ impl Collection {
 
     /// The encoder that made its vectors, loaded when first asked for; its files must still be the same.
     pub fn encoder(&self) -> Result<&Arc<Encoder>> {
+        Ok(&self.batched()?.encoder)
+    }
+
+    /// The same encoder behind the queues that all callers share.
+    pub(super) fn batched(&self) -> Result<&Arc<Batched>> {
         if let Some(encoder) = self.encoder.get() {
             return Ok(encoder);
         }
         let encoder = self.encoders.get(self.model())?;
-        if encoder.fingerprint() != self.images.record.fingerprint {
+        if encoder.encoder.fingerprint() != self.images.record.fingerprint {
             let held = format!("{} ({})", self.model(), self.images.record.fingerprint);
             return Err(self.other_model(
                 held,
-                format!("{} ({}, its files changed)", self.model(), encoder.fingerprint()),
+                format!("{} ({}, its files changed)", self.model(), encoder.encoder.fingerprint()),
             ));
         }
         Ok(self.encoder.get_or_init(|| encoder))
@@ -122,7 +128,8 @@ impl Collection {
 
     /// That `model` is the one that made the vectors, by name or by its files' content.
     pub(super) fn check_model(&self, model: &str) -> Result<()> {
-        if model == self.model() || self.encoders.get(model)?.fingerprint() == self.images.record.fingerprint
+        if model == self.model()
+            || self.encoders.get(model)?.encoder.fingerprint() == self.images.record.fingerprint
         {
             return Ok(());
         }
@@ -162,6 +169,15 @@ impl Collection {
         let rows = self.store.manifests(self.record.id);
         let keys = rows.map(|row| row.map(|(key, manifest)| wanted(&key, &manifest).then_some(key)));
         keys.filter_map(Result::transpose).collect()
+    }
+
+    /// The URIs of the sources that its items came from, each once.
+    pub fn sources(&self) -> Result<Vec<String>> {
+        let mut seen = std::collections::BTreeSet::new();
+        for row in self.store.manifests(self.record.id) {
+            seen.insert(row?.1.source);
+        }
+        Ok(seen.into_iter().collect())
     }
 
     /// Removes items by key, all at once; returns how many were there.

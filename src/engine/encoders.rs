@@ -1,5 +1,7 @@
 //! Models, loaded once each, when first needed.
 
+use super::batched::Batched;
+use super::queue::QueueOptions;
 use crate::error::Result;
 use crate::models::{self, Clip, ModelOptions, Progress};
 use std::collections::HashMap;
@@ -17,21 +19,29 @@ pub fn load(model: &str, options: &ModelOptions, progress: &dyn Progress) -> Res
 pub(super) struct Encoders {
     options: ModelOptions,
     progress: Arc<dyn Progress>,
-    loaded: Mutex<HashMap<String, Arc<Encoder>>>,
+    queue: QueueOptions,
+    loaded: Mutex<HashMap<String, Arc<Batched>>>,
 }
 
 impl Encoders {
-    pub fn new(options: ModelOptions, progress: Arc<dyn Progress>) -> Self {
-        Encoders { options, progress, loaded: Mutex::default() }
+    pub fn new(options: ModelOptions, progress: Arc<dyn Progress>, queue: QueueOptions) -> Self {
+        Encoders { options, progress, queue, loaded: Mutex::default() }
+    }
+
+    /// Those that are loaded, by name.
+    pub fn loaded(&self) -> Vec<Arc<Batched>> {
+        let loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        loaded.values().cloned().collect()
     }
 
     /// The encoder of that name. Two callers that ask for the same one at once load it once: the second waits.
-    pub fn get(&self, model: &str) -> Result<Arc<Encoder>> {
+    pub fn get(&self, model: &str) -> Result<Arc<Batched>> {
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(encoder) = loaded.get(model) {
             return Ok(encoder.clone());
         }
-        let encoder = Arc::new(load(model, &self.options, self.progress.as_ref())?);
+        let encoder = load(model, &self.options, self.progress.as_ref())?;
+        let encoder = Arc::new(Batched::new(Arc::new(encoder), self.queue)?);
         loaded.insert(model.to_owned(), encoder.clone());
         Ok(encoder)
     }

@@ -3,6 +3,8 @@
 //!
 //! 1. `decode`     an encoded picture becomes pixels, within limits; `fetch` gets one from a URL.
 //! 2. `encoders`   models are loaded once each, when first needed.
+//!    `batched` puts `queue`s before each, so that callers who wait together share a forward pass, and remembers `recent` texts;
+//!    a `caller` who has left is not worked for.
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
@@ -12,6 +14,8 @@
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
+mod batched;
+mod caller;
 mod collection;
 pub mod decode;
 mod encoders;
@@ -19,13 +23,17 @@ pub mod fetch;
 mod fields;
 mod filter;
 mod query;
+mod queue;
+mod recent;
 mod space;
 mod upsert;
 
 pub use crate::models::{ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
+pub use caller::Caller;
 pub use collection::{Collection, Info, SpaceInfo};
 pub use encoders::{Encoder, load as load_encoder};
+pub use queue::{Load, QueueOptions};
 pub use upsert::NewItem;
 
 use crate::error::{Error, Result};
@@ -54,14 +62,21 @@ pub struct Engine {
     store: Arc<Store>,
     encoders: Arc<Encoders>,
     open: Mutex<HashMap<String, Arc<Collection>>>,
+    /// Held while a collection is made, so that two who ask for one name make one.
+    making: Mutex<()>,
 }
 
 impl Engine {
     /// Opens the data directory, making it where there is none.
     pub fn open(options: EngineOptions) -> Result<Self> {
+        Engine::open_with(options, QueueOptions::default())
+    }
+
+    /// The same with other queues before the models.
+    pub fn open_with(options: EngineOptions, queue: QueueOptions) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
-        let encoders = Arc::new(Encoders::new(options.models, options.progress));
-        Ok(Engine { store, encoders, open: Mutex::default() })
+        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue));
+        Ok(Engine { store, encoders, open: Mutex::default(), making: Mutex::default() })
     }
 
     /// The data directory.
@@ -92,15 +107,24 @@ impl Engine {
     /// Where there is one, `model` must be the one that made its vectors, by name or by its files' content.
     pub fn collection_or_new(&self, name: &str, model: Option<&str>) -> Result<Arc<Collection>> {
         check_name(name)?;
-        if self.store.collection(name)?.is_none() {
-            let encoder = self.encoders.get(model.unwrap_or(DEFAULT_MODEL))?;
-            self.create(name, &encoder)?;
-        }
+        self.create_where_missing(name, model.unwrap_or(DEFAULT_MODEL))?;
         let collection = self.collection(name)?;
         if let Some(model) = model {
             collection.check_model(model)?;
         }
         Ok(collection)
+    }
+
+    /// A new collection of that name.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where there is one.
+    pub fn create_collection(&self, name: &str, model: Option<&str>) -> Result<Arc<Collection>> {
+        check_name(name)?;
+        match self.create_where_missing(name, model.unwrap_or(DEFAULT_MODEL))? {
+            true => self.collection(name),
+            false => Err(Error::Exists { kind: "collection", name: name.to_owned() }),
+        }
     }
 
     /// Removes a collection and all it holds; files that were indexed stay.
@@ -135,7 +159,27 @@ impl Engine {
 
     /// The encoder of that name, for embedding outside any collection.
     pub fn encoder(&self, model: &str) -> Result<Arc<Encoder>> {
-        self.encoders.get(model)
+        Ok(self.encoders.get(model)?.encoder.clone())
+    }
+
+    /// Has each loaded model embed a word, so that one that fails is found before a caller finds it.
+    pub fn probe(&self, caller: &Caller) -> Result<()> {
+        self.encoders.loaded().iter().try_for_each(|encoder| encoder.probe(caller))
+    }
+
+    /// What the queues before the loaded models have done: (model, `text` or `image`, load).
+    pub fn loads(&self) -> Vec<(String, &'static str, Load)> {
+        self.encoders.loaded().iter().flat_map(|encoder| encoder.loads()).collect()
+    }
+
+    /// Whether it was made now.
+    fn create_where_missing(&self, name: &str, model: &str) -> Result<bool> {
+        let _making = self.making.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if self.store.collection(name)?.is_some() {
+            return Ok(false);
+        }
+        self.create(name, &self.encoders.get(model)?.encoder)?;
+        Ok(true)
     }
 
     fn create(&self, name: &str, encoder: &Encoder) -> Result<()> {

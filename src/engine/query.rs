@@ -1,5 +1,7 @@
 //! Query: terms become one vector, conditions an allowed set, spaces are searched and fused, hits dressed.
 
+use super::batched::Words;
+use super::caller::Caller;
 use super::collection::Collection;
 use super::decode;
 use super::filter::Allowed;
@@ -19,8 +21,33 @@ const RRF_K: f32 = 60.0;
 impl Collection {
     /// The hits of `query`, best first.
     pub fn query(&self, query: &Query) -> Result<Vec<Hit>> {
+        self.query_for(query, &Caller::default())
+    }
+
+    /// The hits of `query`, best first, for a caller who may leave.
+    pub fn query_for(&self, query: &Query, caller: &Caller) -> Result<Vec<Hit>> {
         check(query)?;
-        let vector = self.vector(&query.terms)?;
+        let words = self.words(query.terms.iter(), caller)?;
+        self.answer(query, &words, caller)
+    }
+
+    /// The hits of each query, whose words are encoded together. One that fails costs only itself.
+    pub fn query_many(&self, queries: &[Query], caller: &Caller) -> Result<Vec<Result<Vec<Hit>>>> {
+        let sound = queries.iter().filter(|query| check(query).is_ok());
+        let words = self.words(sound.flat_map(|query| &query.terms), caller)?;
+        let answer = |query| check(query).and_then(|()| self.answer(query, &words, caller));
+        Ok(queries.iter().map(answer).collect())
+    }
+
+    /// The unit vector of weighted terms: the normalised sum of `weight * unit vector`.
+    pub fn vector(&self, terms: &[Term]) -> Result<Vec<f32>> {
+        let caller = Caller::default();
+        self.compose(terms, &self.words(terms.iter(), &caller)?, &caller)
+    }
+
+    fn answer(&self, query: &Query, words: &Words, caller: &Caller) -> Result<Vec<Hit>> {
+        let vector = self.compose(&query.terms, words, caller)?;
+        caller.check()?;
         let found = {
             let allowed = query.filter.as_ref().map(|filter| self.allowed(filter)).transpose()?;
             self.search(query, &vector, allowed.as_ref())?
@@ -52,19 +79,26 @@ impl Collection {
         Some(self.images.default_ef()).filter(|ef| *ef > 0)
     }
 
-    /// The unit vector of weighted terms: the normalised sum of `weight * unit vector`.
-    pub fn vector(&self, terms: &[Term]) -> Result<Vec<f32>> {
-        let texts: Vec<&str> = terms.iter().filter_map(|t| t.kind.text()).collect();
-        let mut embedded =
-            if texts.is_empty() { vec![] } else { self.encoder()?.embed_texts(&texts)? }.into_iter();
+    /// The embeddings of the terms that are words.
+    fn words<'a>(&self, terms: impl Iterator<Item = &'a Term>, caller: &Caller) -> Result<Words> {
+        let texts: Vec<&str> = terms.filter_map(|t| t.kind.text()).collect();
+        if texts.is_empty() { Ok(Words::new()) } else { self.batched()?.texts(&texts, caller) }
+    }
+
+    fn compose(&self, terms: &[Term], words: &Words, caller: &Caller) -> Result<Vec<f32>> {
         let mut sum = vec![0f32; self.images.record.dim];
+        let mut add = |vector: &[f32], weight: f32| {
+            sum.iter_mut().zip(vector).for_each(|(s, v)| *s += weight * v);
+        };
         for term in terms {
-            let vector = match &term.kind {
-                TermKind::Text(_) => embedded.next().unwrap_or_default(),
-                TermKind::Image(bytes) => self.vector_of_bytes(bytes)?,
-                TermKind::Item(id) => self.vector_of_item(*id)?,
-            };
-            sum.iter_mut().zip(&vector).for_each(|(s, v)| *s += term.weight * v);
+            match &term.kind {
+                TermKind::Text(text) => {
+                    let missing = || Error::Compute { reason: format!("no vector came for {text:?}") };
+                    add(words.get(text).ok_or_else(missing)?, term.weight);
+                }
+                TermKind::Image(bytes) => add(&self.vector_of_bytes(bytes, caller)?, term.weight),
+                TermKind::Item(id) => add(&self.vector_of_item(*id)?, term.weight),
+            }
         }
         let norm = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
         if norm < 1e-6 {
@@ -78,17 +112,14 @@ impl Collection {
     }
 
     /// An encoded picture's vector: the stored one where an item has the same bytes.
-    fn vector_of_bytes(&self, bytes: &[u8]) -> Result<Vec<f32>> {
+    fn vector_of_bytes(&self, bytes: &[u8], caller: &Caller) -> Result<Vec<f32>> {
         let known = self.known(&ContentHash::of(bytes))?.and_then(|item| self.images.vector_of(item.id));
         if let Some(vector) = known {
             return Ok(vector);
         }
         let decoded = decode::decode(bytes, &decode::Limits::default())?;
         let pixels = self.prepare(&decoded.image)?;
-        self.encoder()?
-            .embed_pixels(&[pixels])?
-            .pop()
-            .ok_or_else(|| Error::Compute { reason: "no vector came".into() })
+        self.batched()?.picture(pixels, caller)
     }
 
     fn vector_of_item(&self, id: ItemId) -> Result<Vec<f32>> {

@@ -1,0 +1,130 @@
+//! `eyeshot serve`: the collections of this machine, for other programs.
+
+use super::args::Shared;
+use super::{Outcome, output};
+use crate::engine::QueueOptions;
+use crate::engine::fetch::Reach;
+use crate::error::{Error, Result};
+use crate::serve::{self, Access, Keys, Settings, Tls};
+use clap::Args;
+use clap::builder::FalseyValueParser;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Serve the collections over gRPC
+///
+/// Clients are made from proto/eyeshot/v1; reflection and health are on. Try it:
+///
+///   eyeshot serve &
+///   grpcurl -plaintext -d '{"terms": [{"text": "a red car"}]}' 127.0.0.1:50051 eyeshot.v1.Search/Query
+///
+/// Only this machine can reach it, until told otherwise; others must then show an API key:
+///
+///   EYESHOT_API_KEY=$(openssl rand -hex 24) eyeshot serve --grpc 0.0.0.0:50051 --tls-cert F --tls-key F
+///
+/// Ctrl-C and SIGTERM let requests in flight finish; a kill loses nothing that was acknowledged.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Serve {
+    /// Where gRPC listens; port 0 takes a free one and prints it
+    #[arg(long, value_name = "ADDR", env = "EYESHOT_GRPC", default_value = "127.0.0.1:50051")]
+    grpc: SocketAddr,
+    /// A key that may do everything; several with commas
+    #[arg(long, value_name = "K", env = "EYESHOT_API_KEY", value_delimiter = ',', hide_env_values = true)]
+    api_key: Vec<String>,
+    /// A key that may only search and look; several with commas
+    #[arg(long, value_name = "K", env = "EYESHOT_READ_KEY", value_delimiter = ',', hide_env_values = true)]
+    read_key: Vec<String>,
+    /// A file of keys, one a line: read KEY or write KEY
+    #[arg(long, value_name = "F", env = "EYESHOT_API_KEY_FILE")]
+    api_key_file: Option<PathBuf>,
+    /// Let other machines in without a key
+    #[arg(long, env = "EYESHOT_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
+    /// The server's certificate, in PEM
+    #[arg(long, value_name = "F", env = "EYESHOT_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "F", env = "EYESHOT_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Take only clients whose certificate this authority signed, in PEM
+    #[arg(long, value_name = "F", env = "EYESHOT_TLS_CLIENT_CA", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// The model of new collections (default: demo)
+    #[arg(long, value_name = "M", env = "EYESHOT_MODEL")]
+    model: Option<String>,
+    /// Let requests name files of this folder, beside those that were indexed; several with commas
+    #[arg(long, value_name = "DIR", env = "EYESHOT_ALLOW_ROOT", value_delimiter = ',')]
+    allow_root: Vec<PathBuf>,
+    /// Let requests name http(s) URLs of the public internet, which the server then fetches
+    #[arg(long, env = "EYESHOT_ALLOW_URLS", value_parser = FalseyValueParser::new())]
+    allow_urls: bool,
+    /// Let those URLs lead to private, loopback and link-local addresses too
+    #[arg(long, env = "EYESHOT_ALLOW_PRIVATE_URLS", requires = "allow_urls", value_parser = FalseyValueParser::new())]
+    allow_private_urls: bool,
+    /// The longest message taken, in MiB
+    #[arg(long, value_name = "MIB", env = "EYESHOT_MAX_MESSAGE", default_value_t = 64)]
+    max_message: usize,
+    /// How many requests are worked on at once; more are told to come back
+    #[arg(long, value_name = "N", env = "EYESHOT_CONCURRENCY", default_value_t = Settings::default().concurrency)]
+    concurrency: usize,
+    /// How many texts or images of different callers share a forward pass
+    #[arg(long, value_name = "N", env = "EYESHOT_QUERY_BATCH", default_value_t = QueueOptions::default().batch)]
+    query_batch: usize,
+    /// How many texts or images may wait for a model; more are told to come back
+    #[arg(long, value_name = "N", env = "EYESHOT_QUEUE", default_value_t = QueueOptions::default().waiting)]
+    queue: usize,
+    /// How many recent texts keep their embeddings
+    #[arg(long, value_name = "N", env = "EYESHOT_RECENT", default_value_t = QueueOptions::default().recent)]
+    recent: usize,
+    /// How long requests in flight may take to finish when stopping, in seconds
+    #[arg(long, value_name = "S", env = "EYESHOT_GRACE", default_value_t = Settings::default().grace.as_secs())]
+    grace: u64,
+}
+
+impl Serve {
+    pub fn run(&self, shared: &Shared) -> Result<Outcome> {
+        if self.query_batch == 0 || self.queue == 0 {
+            return Err(Error::invalid("a batch or queue of 0", "it is at least 1"));
+        }
+        let settings = self.settings()?;
+        let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
+        let engine = shared.engine_with(queue)?;
+        serve::serve(engine, &settings, |grpc| {
+            // Whoever reads the address may have gone; the server stays.
+            _ = match shared.json {
+                true => output::json(&json!({ "grpc": grpc.to_string() })),
+                false => output::text(format!("gRPC on {grpc}")),
+            };
+        })?;
+        Ok(Outcome::Done)
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let mut keys = Keys::default();
+        self.api_key.iter().try_for_each(|key| keys.add(key, Access::Write))?;
+        self.read_key.iter().try_for_each(|key| keys.add(key, Access::Read))?;
+        self.api_key_file.iter().try_for_each(|path| keys.add_file(path))?;
+        let tls = self.tls_cert.clone().zip(self.tls_key.clone());
+        let urls = match (self.allow_urls, self.allow_private_urls) {
+            (true, true) => Some(Reach::Anywhere),
+            (true, false) => Some(Reach::Public),
+            (false, _) => None,
+        };
+        Ok(Settings {
+            grpc: self.grpc,
+            keys,
+            insecure: self.insecure,
+            tls: tls.map(|(cert, key)| Tls { cert, key, client_ca: self.tls_client_ca.clone() }),
+            message_bytes: self.max_message.saturating_mul(1 << 20),
+            concurrency: self.concurrency,
+            urls,
+            roots: self.allow_root.clone(),
+            model: self.model.clone(),
+            grace: Duration::from_secs(self.grace),
+            ..Settings::default()
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! An encoder as callers share it: behind a queue for texts and one for pictures, with recent texts remembered.
+
+use super::caller::Caller;
+use super::encoders::Encoder;
+use super::queue::{Load, Queue, QueueOptions};
+use super::recent::Recent;
+use crate::error::{Error, Result};
+use crate::models::Pixels;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Texts and their embeddings.
+pub(super) type Words = HashMap<String, Vector>;
+type Vector = Arc<[f32]>;
+
+/// An encoder and its queues.
+pub(super) struct Batched {
+    pub encoder: Arc<Encoder>,
+    texts: Queue<String, Vector>,
+    pictures: Queue<Pixels, Vec<f32>>,
+    recent: Mutex<Recent<Vector>>,
+}
+
+impl Batched {
+    pub fn new(encoder: Arc<Encoder>, options: QueueOptions) -> Result<Self> {
+        let (words, sight) = (encoder.clone(), encoder.clone());
+        let embed_texts = move |texts: &[String]| -> Result<Vec<Vector>> {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            Ok(words.embed_texts(&texts)?.into_iter().map(Vector::from).collect())
+        };
+        Ok(Batched {
+            encoder,
+            texts: Queue::new("text", options, embed_texts)?,
+            pictures: Queue::new("image", options, move |pixels: &[Pixels]| sight.embed_pixels(pixels))?,
+            recent: Mutex::new(Recent::new(options.recent)),
+        })
+    }
+
+    /// The embeddings of `texts`, each encoded once, or not at all where it is remembered.
+    pub fn texts(&self, texts: &[&str], caller: &Caller) -> Result<Words> {
+        let mut found = Words::new();
+        let mut missing: Vec<String> = Vec::new();
+        for text in texts {
+            let known = self.recent().get(text);
+            match known {
+                Some(vector) => _ = found.insert((*text).to_owned(), vector),
+                None => missing.push((*text).to_owned()),
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let made = self.texts.ask(missing.clone(), caller)?;
+        for (text, vector) in missing.into_iter().zip(made) {
+            self.recent().put(text.clone(), vector.clone());
+            found.insert(text, vector);
+        }
+        Ok(found)
+    }
+
+    /// The embedding of a picture.
+    pub fn picture(&self, pixels: Pixels, caller: &Caller) -> Result<Vec<f32>> {
+        let made = self.pictures.ask(vec![pixels], caller)?.pop();
+        made.ok_or_else(|| Error::Compute { reason: "no vector came".into() })
+    }
+
+    /// Embeds a word as any caller's, past the memory of recent ones.
+    pub fn probe(&self, caller: &Caller) -> Result<()> {
+        self.texts.ask(vec!["a".to_owned()], caller).map(|_| ())
+    }
+
+    pub fn loads(&self) -> [(String, &'static str, Load); 2] {
+        let name = || self.encoder.name().to_owned();
+        [(name(), "text", self.texts.load()), (name(), "image", self.pictures.load())]
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent<Vector>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,63 @@
+//! What all services share.
+
+use super::convert::collection_name;
+use super::settings::Settings;
+use super::sources::Sources;
+use super::work::Work;
+use crate::engine::{Collection, Engine};
+use crate::error::Result;
+use std::ops::Deref;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// A cheap handle on it.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+/// The engine and the server's settings, as requests need them.
+pub struct Shared {
+    pub engine: Engine,
+    pub work: Work,
+    pub sources: Sources,
+    /// The model of new collections, where the server was told one.
+    pub model: Option<String>,
+    pub probe: std::time::Duration,
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl App {
+    pub fn new(engine: Engine, settings: &Settings, stopping: watch::Receiver<bool>) -> Result<Self> {
+        Ok(App(Arc::new(Shared {
+            engine,
+            work: Work::new(settings.concurrency),
+            sources: Sources::new(&settings.roots, settings.urls)?,
+            model: settings.model.clone(),
+            probe: settings.probe,
+            stopping,
+        })))
+    }
+
+    /// The collection of that name, or the default one.
+    pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
+        self.engine.collection(collection_name(name))
+    }
+
+    /// The model that a request names, or the server's.
+    pub fn model<'a>(&'a self, named: &'a str) -> Option<&'a str> {
+        if named.is_empty() { self.model.as_deref() } else { Some(named) }
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Sleeps until the server is asked to stop.
+pub async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the server is gone: stopped, too.
+    _ = stopping.wait_for(|stop| *stop).await;
+}

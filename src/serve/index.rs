@@ -1,0 +1,151 @@
+//! `Images.Index`: a run of `ingest` on folders of this machine, told as it goes on.
+
+use super::app::{App, stopped};
+use super::convert;
+use super::proto::v1 as pb;
+use crate::engine::Collection;
+use crate::error::{Error, Result};
+use crate::ingest::{self, Cancel, Captions, Event, IndexOptions, Reporter, Summary};
+use crate::types::uri;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+/// How often a client hears of a run.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// What has happened, as the next message tells it.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<pb::IndexProgress>>);
+
+impl Reporter for Heard {
+    fn event(&self, event: Event<'_>) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Listed { images, complete } => {
+                (heard.listed, heard.listing_complete) = (images, complete);
+            }
+            Event::Indexed(n) => heard.indexed += n,
+            Event::Unchanged(_) => heard.unchanged += 1,
+            Event::Removed(n) => heard.removed += n,
+            Event::Refused(refusal) => {
+                let pb = pb::Refusal { key: refusal.key.clone(), reason: refusal.reason.clone() };
+                heard.refused.push(pb);
+            }
+        }
+    }
+}
+
+impl Heard {
+    /// The state so far, and the refusals since the last time.
+    fn progress(&self) -> pb::IndexProgress {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = std::mem::take(&mut heard.refused);
+        pb::IndexProgress { refused, ..heard.clone() }
+    }
+}
+
+/// Begins a run. It ends when it is done, when the client leaves or the `deadline` passes, or when the server stops.
+pub async fn start(
+    app: App,
+    request: pb::IndexRequest,
+    deadline: Option<Instant>,
+) -> Result<ReceiverStream<Result<pb::IndexProgress, Status>>, Status> {
+    if request.sources.is_empty() {
+        return Err(convert::status(Error::invalid("no sources", "name at least one folder")));
+    }
+    let (progress, stream) = mpsc::channel(16);
+    let (heard, cancel) = (Heard::default(), Cancel::default());
+    let (worker, heard_there, cancel_there) = (app.clone(), heard.clone(), cancel.clone());
+    tokio::spawn(async move {
+        let running = worker.clone();
+        let work = running.work.run(None, move |_| run(&worker, request, &heard_there, &cancel_there));
+        tokio::pin!(work);
+        let mut ticks = tokio::time::interval(EVERY);
+        let late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let left = async {
+            tokio::select! {
+                () = progress.closed() => {}
+                () = stopped(app.stopping.clone()) => {}
+                () = late => {}
+            }
+        };
+        tokio::pin!(left);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut work => break ended,
+                () = &mut left, if !cancel.is_set() => cancel.set(),
+                _ = ticks.tick() => {
+                    // A client too slow to read this message hears the next one; refusals are told at the end.
+                    if let Ok(place) = progress.try_reserve() {
+                        place.send(Ok(heard.progress()));
+                    }
+                }
+            }
+        };
+        let last = match ended {
+            Ok(_) if cancel.is_set() => {
+                Err(Status::unavailable("the run was stopped: what was indexed stays, call again to go on"))
+            }
+            Ok(summary) => Ok(pb::IndexProgress { summary: Some(told(&summary)), ..heard.progress() }),
+            Err(status) => Err(status),
+        };
+        _ = progress.send(last).await;
+    });
+    Ok(ReceiverStream::new(stream))
+}
+
+fn run(app: &App, request: pb::IndexRequest, heard: &Heard, cancel: &Cancel) -> Result<Summary> {
+    let name = convert::collection_name(&request.collection);
+    let collection = match app.engine.collection(name) {
+        Ok(collection) => collection,
+        // Nothing was indexed there yet, so that only the operator's folders can be: no collection is made for others.
+        Err(Error::NotFound { .. }) => {
+            app.sources.check_opened(&request.sources)?;
+            app.engine.collection_or_new(name, app.model(&request.model))?
+        }
+        Err(error) => return Err(error),
+    };
+    if !request.model.is_empty() {
+        app.engine.collection_or_new(name, Some(&request.model))?;
+    }
+    let sources: Vec<PathBuf> =
+        request.sources.iter().map(|source| allowed(app, &collection, source)).collect::<Result<_>>()?;
+    let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
+    let options = IndexOptions { captions, prune: request.prune, ..IndexOptions::default() };
+    let summary = ingest::index(&collection, &sources, &options, heard, cancel);
+    app.sources.forget(&collection);
+    summary
+}
+
+/// The real path of a source within the roots.
+fn allowed(app: &App, collection: &Collection, source: &str) -> Result<PathBuf> {
+    app.sources.within(&path(source)?, collection)
+}
+
+/// The path that a source names.
+pub(super) fn path(source: &str) -> Result<PathBuf> {
+    match source.contains("://") {
+        true => uri::uri_to_path(source),
+        false => Ok(PathBuf::from(source)),
+    }
+}
+
+fn told(summary: &Summary) -> pb::IndexSummary {
+    pb::IndexSummary {
+        indexed: summary.indexed,
+        unchanged: summary.unchanged,
+        removed: summary.removed,
+        duplicates: summary.duplicates,
+        refused: summary.refused.len() as u64,
+        seconds: summary.seconds,
+    }
+}

@@ -1,0 +1,112 @@
+//! The service `Search`.
+
+use super::app::App;
+use super::convert;
+use super::proto::v1 as pb;
+use super::proto::v1::query_outcome::Outcome;
+use super::proto::v1::search_server::Search;
+use super::work::deadline;
+use crate::engine::Caller;
+use crate::error::{Error, Result};
+use crate::types::{Hit, Query};
+use std::collections::BTreeMap;
+use tonic::{Request, Response, Status};
+
+/// The most queries of one batch.
+const MAX_QUERIES: usize = 256;
+
+#[tonic::async_trait]
+impl Search for App {
+    async fn query(&self, request: Request<pb::QueryRequest>) -> Result<Response<pb::QueryResponse>, Status> {
+        let (deadline, request, app) = (deadline(request.metadata()), request.into_inner(), self.clone());
+        let answer = self.work.run(deadline, move |caller| {
+            let collection = app.collection(&request.collection)?;
+            let shown = Shown::of(&request);
+            let query = convert::query(request, &app, &collection)?;
+            Ok(shown.response(collection.query_for(&query, caller)?))
+        });
+        Ok(Response::new(answer.await?))
+    }
+
+    async fn query_batch(
+        &self,
+        request: Request<pb::QueryBatchRequest>,
+    ) -> Result<Response<pb::QueryBatchResponse>, Status> {
+        let (deadline, queries, app) =
+            (deadline(request.metadata()), request.into_inner().queries, self.clone());
+        let outcomes = self.work.run(deadline, move |caller| batch(&app, queries, caller)).await?;
+        Ok(Response::new(pb::QueryBatchResponse { outcomes }))
+    }
+}
+
+/// The outcomes of `queries`, in order; those of one collection are asked together.
+fn batch(app: &App, queries: Vec<pb::QueryRequest>, caller: &Caller) -> Result<Vec<pb::QueryOutcome>> {
+    if queries.len() > MAX_QUERIES {
+        let what = format!("{} queries", queries.len());
+        return Err(Error::invalid(what, format!("send at most {MAX_QUERIES} at once")));
+    }
+    let mut outcomes: Vec<pb::QueryOutcome> = vec![pb::QueryOutcome::default(); queries.len()];
+    let mut by_collection: BTreeMap<String, Vec<(usize, pb::QueryRequest)>> = BTreeMap::new();
+    for (at, query) in queries.into_iter().enumerate() {
+        let name = convert::collection_name(&query.collection).to_owned();
+        by_collection.entry(name).or_default().push((at, query));
+    }
+    let mut put = |at: usize, outcome| {
+        if let Some(slot) = outcomes.get_mut(at) {
+            slot.outcome = Some(outcome);
+        }
+    };
+    for (name, group) in by_collection {
+        let collection = match app.engine.collection(&name) {
+            Ok(collection) => collection,
+            Err(error) => {
+                let error = convert::status(error);
+                group.iter().for_each(|(at, _)| put(*at, failed(&error)));
+                continue;
+            }
+        };
+        let (mut sound, mut asked): (Vec<(usize, Shown)>, Vec<Query>) = (vec![], vec![]);
+        for (at, request) in group {
+            let shown = Shown::of(&request);
+            match convert::query(request, app, &collection) {
+                Ok(query) => {
+                    sound.push((at, shown));
+                    asked.push(query);
+                }
+                Err(error) => put(at, failed(&convert::status(error))),
+            }
+        }
+        for ((at, shown), hits) in sound.into_iter().zip(collection.query_many(&asked, caller)?) {
+            put(
+                at,
+                match hits {
+                    Ok(hits) => Outcome::Response(shown.response(hits)),
+                    Err(error) => failed(&convert::status(error)),
+                },
+            );
+        }
+    }
+    Ok(outcomes)
+}
+
+fn failed(status: &Status) -> Outcome {
+    Outcome::Error(pb::QueryError { code: status.code().into(), message: status.message().to_owned() })
+}
+
+/// What of a hit was asked for.
+#[derive(Clone, Copy)]
+struct Shown {
+    payload: bool,
+    captions: bool,
+}
+
+impl Shown {
+    fn of(request: &pb::QueryRequest) -> Self {
+        Shown { payload: request.with_payload, captions: request.with_captions }
+    }
+
+    fn response(self, hits: Vec<Hit>) -> pb::QueryResponse {
+        let hits = hits.into_iter().map(|hit| convert::hit(hit, self.payload, self.captions)).collect();
+        pb::QueryResponse { hits }
+    }
+}

@@ -1,0 +1,100 @@
+//! How a server is set: checked once, here.
+
+use super::auth::Keys;
+use crate::engine::fetch::Reach;
+use crate::error::{Error, Result};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings of a server. The default is safe: only this machine reaches it, and it reaches nothing.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where gRPC listens; port 0 takes a free one.
+    pub grpc: SocketAddr,
+    /// Who may call; none for all who can reach it.
+    pub keys: Keys,
+    /// Whether others than this machine may call without a key.
+    pub insecure: bool,
+    /// TLS; None for plain text.
+    pub tls: Option<Tls>,
+    /// The longest message that is taken, in bytes.
+    pub message_bytes: usize,
+    /// How many requests are worked on at once; at least 1.
+    pub concurrency: usize,
+    /// How far `http(s)` URLs of requests may reach; None for not at all.
+    pub urls: Option<Reach>,
+    /// Folders whose files requests may name, beside those that were indexed.
+    pub roots: Vec<PathBuf>,
+    /// The model of new collections; None for the engine's default.
+    pub model: Option<String>,
+    /// How long requests in flight may take to finish when the server stops.
+    pub grace: Duration,
+    /// How often health tries the models.
+    pub probe: Duration,
+}
+
+/// The files of TLS, in PEM.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The server's certificate and what leads to its root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who must have signed clients' certificates; None to ask for none.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            grpc: (Ipv4Addr::LOCALHOST, 50051).into(),
+            keys: Keys::default(),
+            insecure: false,
+            tls: None,
+            message_bytes: 64 << 20,
+            concurrency: 256,
+            urls: None,
+            roots: vec![],
+            model: None,
+            grace: Duration::from_secs(20),
+            probe: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Settings {
+    /// That they can be met, and that they are safe or were said to be meant.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.concurrency == 0 || self.message_bytes == 0 {
+            return Err(Error::invalid("a limit of 0", "it is at least 1"));
+        }
+        let proven = !self.keys.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !self.grpc.ip().is_loopback() && !proven && !self.insecure {
+            return Err(Error::invalid(
+                format!("{} lets other machines in, and no key is asked of them", self.grpc),
+                "give --api-key (or --tls-client-ca), listen on 127.0.0.1, or say --insecure",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::Access;
+    use super::*;
+
+    #[test]
+    fn other_machines_need_a_key() {
+        let mut settings = Settings { grpc: "0.0.0.0:0".parse().unwrap(), ..Settings::default() };
+        assert!(Settings::default().check().is_ok());
+        assert!(settings.check().unwrap_err().to_string().contains("--insecure"));
+        settings.insecure = true;
+        assert!(settings.check().is_ok());
+        settings.insecure = false;
+        settings.keys.add("a-good-key", Access::Read).unwrap();
+        assert!(settings.check().is_ok());
+    }
+}
