@@ -90,6 +90,7 @@ impl Serve {
             return Err(Error::invalid("a batch or queue of 0", "it is at least 1"));
         }
         let settings = self.settings()?;
+        settings.check()?;
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
         let engine = shared.engine_with(queue)?;
         serve::serve(engine, &settings, |grpc| {

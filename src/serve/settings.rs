@@ -65,7 +65,7 @@ impl Default for Settings {
 
 impl Settings {
     /// That they can be met, and that they are safe or were said to be meant.
-    pub(super) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         if self.concurrency == 0 || self.message_bytes == 0 {
             return Err(Error::invalid("a limit of 0", "it is at least 1"));
         }
