@@ -2,8 +2,11 @@ use super::*;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A queue whose thread waits at `gate` before each batch and notes the batches' sizes.
-fn gated(options: QueueOptions) -> (Arc<Queue<i32, i32>>, Arc<Barrier>, Arc<Mutex<Vec<Vec<i32>>>>) {
+/// The batches that ran, in order.
+type Ran = Arc<Mutex<Vec<Vec<i32>>>>;
+
+/// A queue whose thread waits at `gate` before each batch and notes the batches.
+fn gated(options: QueueOptions) -> (Arc<Queue<i32, i32>>, Arc<Barrier>, Ran) {
     let (gate, seen) = (Arc::new(Barrier::new(2)), Arc::new(Mutex::new(Vec::new())));
     let (waits, notes) = (gate.clone(), seen.clone());
     let run = move |inputs: &[i32]| {
