@@ -39,10 +39,16 @@ pub struct Written {
     point_links: Vec<u32>,
 }
 
-/// Tells one row of codes from another.
+/// The signs of a row's first 32 components: enough to tell other vectors, and blind to rounding, for stored vectors may
+/// be in half precision.
 pub fn print(rough: &[u8]) -> u32 {
-    let hash = blake3::hash(rough);
-    u32::from_le_bytes(hash.as_bytes().first_chunk().copied().unwrap_or_default())
+    rough.iter().take(32).fold(0, |print, &byte| print << 1 | u32::from(byte >= 128))
+}
+
+/// Whether a vector with this print may take the links that were made for the other: it is the same, or lies so near
+/// that they serve.
+fn akin(a: u32, b: u32) -> bool {
+    (a ^ b).count_ones() <= 4
 }
 
 /// The bytes of a graph over vectors of `dim` numbers; only what lives.
@@ -160,7 +166,8 @@ impl Restore {
     /// Puts a vector where the graph has it, or aside.
     pub fn add(&mut self, vector: Coded) {
         let place = self.places.get(vector.id).map(|node| node as usize);
-        let place = place.filter(|&node| self.written.prints.get(node) == Some(&print(&vector.rough)));
+        let place = place
+            .filter(|&node| self.written.prints.get(node).is_some_and(|&p| akin(p, print(&vector.rough))));
         let rows = place.and_then(|node| self.rows.get_mut(node / ROWS));
         let (Some(node), Some(rows)) = (place, rows) else { return self.left.push(vector) };
         let row = node % ROWS;
