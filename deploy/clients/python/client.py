@@ -1,0 +1,58 @@
+"""Search, upload and health from Python, with classes generated from proto/ (see README.md beside this file).
+
+    python client.py "a red car"                      the ten best hits
+    python client.py "a red car" --upload a.jpg b.png  put pictures into the collection first
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+import grpc
+
+from eyeshot.v1 import images_pb2, images_pb2_grpc, search_pb2, search_pb2_grpc
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A small Eyeshot client")
+    parser.add_argument("text", help="what to look for")
+    parser.add_argument("--address", default="127.0.0.1:50051")
+    parser.add_argument("--collection", default="default")
+    parser.add_argument("--filter", default="", help="such as: width >= 800")
+    parser.add_argument("--upload", nargs="*", default=[], type=pathlib.Path, metavar="FILE")
+    args = parser.parse_args()
+
+    key = os.environ.get("EYESHOT_API_KEY")
+    metadata = [("authorization", f"Bearer {key}")] if key else []
+    with grpc.insecure_channel(args.address) as channel:
+        if args.upload:
+            upload(channel, metadata, args.collection, args.upload)
+        query = search_pb2.QueryRequest(
+            collection=args.collection,
+            terms=[search_pb2.Term(text=args.text)],
+            filter={"expression": args.filter},
+            with_captions=True,
+        )
+        response = search_pb2_grpc.SearchStub(channel).Query(query, metadata=metadata, timeout=30)
+        for hit in response.hits:
+            print(f"{hit.score:.3f}  {hit.id}  {hit.key}  {list(hit.captions)}")
+
+
+def upload(channel, metadata, collection, paths):
+    requests = (
+        images_pb2.UpsertRequest(collection=collection, key=path.resolve().as_uri(), bytes=path.read_bytes())
+        for path in paths
+    )
+    for answer in images_pb2_grpc.ImagesStub(channel).Upsert(requests, metadata=metadata):
+        if answer.HasField("accepted"):
+            print(f"{answer.key}: item {answer.accepted.id}, on disk")
+        else:
+            print(f"{answer.key}: refused: {answer.refused.reason}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except grpc.RpcError as error:
+        sys.exit(f"{error.code().name}: {error.details()}")
