@@ -137,7 +137,7 @@ fn what_cannot_be_a_file_is_refused() {
     // Asked for by name, it is still not opened.
     assert_eq!(tree.listed(&["pipe.jpg"]), [expected[2]]);
     let entry =
-        Entry { key: path_to_uri(&tree.root.join("pipe.jpg")).unwrap(), stamp: String::new(), size: 0 };
+        Entry { key: path_to_uri(&tree.root.join("pipe.jpg")).unwrap(), ..Entry::default() };
     assert!(matches!(tree.sources(&["."])[0].fetch(&entry, 100), Err(Error::Image { .. })));
 }
 
@@ -228,8 +228,7 @@ fn fetching_is_bounded_and_brings_sidecars() {
     let source = &tree.sources(&["."])[0];
     let entry = |name: &str| Entry {
         key: path_to_uri(&tree.root.join(name)).unwrap(),
-        stamp: String::new(),
-        size: 0,
+        ..Entry::default()
     };
     let check = |name: &str, sidecars: &[&str]| {
         let fetched = source.fetch(&entry(name), name.len() as u64).unwrap();

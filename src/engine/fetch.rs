@@ -11,6 +11,9 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// How long a picture may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often [`patiently`] tries.
+const TRIES: usize = 4;
+const AGENT: &str = concat!("eyeshot/", env!("CARGO_PKG_VERSION"));
 
 /// Whether `text` is a URL that [`url`] can fetch.
 pub fn is_url(text: &str) -> bool {
@@ -36,20 +39,57 @@ pub fn url(address: &str) -> Result<Vec<u8>> {
 /// Fetches what `address` names, up to [`Limits::bytes`], as far as `reach` goes.
 pub fn url_within(address: &str, reach: Reach) -> Result<Vec<u8>> {
     let failed = |reason: String| Error::Fetch { url: address.to_owned(), reason };
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .max_redirects(5)
-        .user_agent(concat!("eyeshot/", env!("CARGO_PKG_VERSION")));
-    let agent = match reach {
+    let mut response = agent(reach).get(address).call().map_err(|e| failed(e.to_string()))?;
+    let body = response.body_mut().with_config().limit(Limits::default().bytes);
+    body.read_to_vec().map_err(|e| failed(e.to_string()))
+}
+
+fn agent(reach: Reach) -> ureq::Agent {
+    let config =
+        ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).max_redirects(5).user_agent(AGENT);
+    match reach {
         Reach::Anywhere => config.build().new_agent(),
         Reach::Public => {
             let config = config.proxy(None).build();
             ureq::Agent::with_parts(config, DefaultConnector::default(), PublicOnly::default())
         }
-    };
+    }
+}
+
+/// As [`url`], again after a while where the other side failed in passing.
+pub fn patiently(address: &str) -> Result<Vec<u8>> {
+    let mut wait = Duration::from_millis(500);
+    for _ in 1..TRIES {
+        let answer = agent(Reach::Anywhere).get(address).call();
+        match answer {
+            Ok(mut response) => {
+                let body = response.body_mut().with_config().limit(Limits::default().bytes).read_to_vec();
+                match body {
+                    Ok(bytes) => return Ok(bytes),
+                    Err(ureq::Error::BodyExceedsLimit(limit)) => {
+                        return Err(Error::image(format!("too large: more than {limit} bytes, which is the limit")));
+                    }
+                    Err(_) => {}
+                }
+            }
+            // The other side has said no, and will again.
+            Err(ureq::Error::StatusCode(code)) if !matches!(code, 408 | 425 | 429 | 500..) => break,
+            Err(_) => {}
+        }
+        std::thread::sleep(wait);
+        wait *= 2;
+    }
+    url(address)
+}
+
+/// Writes what `address` names to `file`, however long it is; gives its length in bytes.
+pub fn download(address: &str, file: &mut impl std::io::Write) -> Result<u64> {
+    let failed = |reason: String| Error::Fetch { url: address.to_owned(), reason };
+    let config = ureq::Agent::config_builder().timeout_recv_response(Some(PATIENCE)).user_agent(AGENT);
+    let agent: ureq::Agent = config.build().new_agent();
     let mut response = agent.get(address).call().map_err(|e| failed(e.to_string()))?;
-    let body = response.body_mut().with_config().limit(Limits::default().bytes);
-    body.read_to_vec().map_err(|e| failed(e.to_string()))
+    let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
+    std::io::copy(&mut body, file).map_err(|e| failed(e.to_string()))
 }
 
 /// Resolves names as usual, and gives no address that is not public.

@@ -1,7 +1,7 @@
 //! Collections: upsert, delete, query. How model, index and store combine, and the only place where anything is encoded,
 //! so that the vectors of pictures and of queries cannot drift apart.
 //!
-//! 1. `decode`     an encoded picture becomes pixels, within limits; `fetch` gets one from a URL.
+//! 1. `decode`     an encoded picture becomes pixels, within limits; `fetch` gets one from a URL, `bucket` from an object store.
 //! 2. `encoders`   models are loaded once each, when first needed.
 //!    `batched` puts `queue`s before each, so that callers who wait together share a forward pass, and remembers `recent` texts;
 //!    a `caller` who has left is not worked for.
@@ -15,6 +15,7 @@
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
 mod batched;
+pub mod bucket;
 mod caller;
 mod collection;
 pub mod decode;

@@ -3,7 +3,7 @@
 use super::options::Captions;
 use super::pipeline::Run;
 use super::prepare::Task;
-use super::source::Listed;
+use super::sources::Listed;
 use crate::error::Result;
 use crate::types::ContentHash;
 use crossbeam_channel::Sender;

@@ -1,9 +1,9 @@
 //! From places that hold images to the engine: bounded in memory, resumable at any point, with progress.
 //!
-//! 1. `source`   opens what the user named; each source lists entries and fetches their bytes. `folder` is the first kind.
+//! 1. `sources`  opens what the user named: folders, buckets, tars, lists; each lists entries and fetches their bytes.
 //! 2. `listing`  walks the sources; the manifest says which entries are unchanged, and they are done.
-//! 3. `prepare`  fetches, reads the `sidecar` files, hashes; known bytes need no more, others are decoded. Many threads, whose
-//!    memory a `gate` keeps bounded.
+//! 3. `prepare`  fetches on as many lanes as the sources bear; reads the `sidecar` files, hashes; known bytes need no more, others
+//!    are decoded. A `gate` keeps the memory of all of it bounded.
 //! 4. `writer`   collects batches, has the engine encode and write each at once, and goes image by image where one fails.
 //! 5. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
 //! 6. `listing`  at the end, if asked, removes what the sources no longer list.
@@ -13,7 +13,6 @@
 //! An image that cannot be taken is a [`Refusal`] with its reason, and the run goes on; a full disk or a broken model ends the run,
 //! and what was written stays. Not here: models, vectors, store, terminals.
 
-mod folder;
 mod gate;
 mod listing;
 mod options;
@@ -21,19 +20,20 @@ mod pipeline;
 mod prepare;
 mod report;
 mod sidecar;
-mod source;
+mod sources;
 mod writer;
 
-pub use folder::Folder;
 pub use options::{Captions, IndexOptions, Shard};
 pub use report::{Cancel, Event, Refusal, Reporter, Silent, Summary};
-pub use source::{Entry, Fetched, Listed, Sidecar, SidecarKind, Source, open};
+pub use sources::{
+    Beside, Entry, FORMS, Fetched, Folder, Listed, Part, Place, Sidecar, SidecarKind, Source, open, open_folders,
+};
 
 use crate::engine::Collection;
 use crate::error::Result;
 use std::ffi::OsStr;
 
-/// Brings `collection` in step with the folders and files that `sources` name (see [`open`]), as [`sync`] does.
+/// Brings `collection` in step with what `sources` name ([`FORMS`]), as [`sync`] does.
 ///
 /// # Errors
 /// [`Error::NotFound`](crate::Error::NotFound) for a source that is not there; else as [`sync`].

@@ -1,9 +1,9 @@
 //! The threads between a listing and the collection, and the bounded channels that join them.
 //!
 //! ```text
-//! lister --todo--> dispatcher --work--> workers (fetch, hash, decode)
-//!                      |                   |
-//!                      +--order--> writer <+  (batches, encodes, writes)
+//! lister --todo--> dispatcher --work--> lanes (fetch) --hauls--> workers (hash, decode, resize)
+//!                      |                                            |
+//!                      +--order--> writer (batches, encodes, writes) <+
 //! ```
 //!
 //! The dispatcher gives the writer, in listing order, a place where each outcome will appear; so items are numbered in
@@ -12,9 +12,9 @@
 
 use super::listing::{Listing, list};
 use super::options::IndexOptions;
-use super::prepare::{Outcome, Task, Workshop};
+use super::prepare::{Haul, Outcome, Task, Workshop};
 use super::report::{Cancel, Tally};
-use super::source::Source;
+use super::sources::Source;
 use super::writer::Writer;
 use crate::engine::Collection;
 use crate::error::{Error, Result};
@@ -37,6 +37,9 @@ pub(super) struct Run<'a> {
 /// A task, and where its outcome goes.
 type Job<'a> = (Task<'a>, Sender<Outcome>);
 
+/// A job that was fetched.
+type Fetched<'a> = (Job<'a>, Haul<'a>);
+
 /// A task, and where its outcome appears.
 pub(super) type Due<'a> = (Task<'a>, Receiver<Outcome>);
 
@@ -44,19 +47,25 @@ pub(super) type Due<'a> = (Task<'a>, Receiver<Outcome>);
 /// close, and the others stop at their next image.
 pub(super) fn run(run: Run) -> Result<Listing> {
     let options = run.options;
-    let window = 2 * options.batch + options.workers;
+    let lanes = run.sources.iter().map(|source| source.lanes()).max().unwrap_or(1).max(options.workers);
+    let window = 2 * options.batch + options.workers + lanes;
     let workshop = &Workshop::new(run.collection, options);
     thread::scope(|scope| {
         let (todo, listed) = bounded(AHEAD);
-        let (work, jobs) = bounded(options.workers);
+        let (work, jobs) = bounded(lanes);
+        let (hauls, hauled) = bounded(options.workers);
         let (order, due) = bounded(window);
         let lister = scope.spawn(move || list(run, &todo));
         scope.spawn(move || dispatch(run.cancel, &listed, &work, &order));
-        for _ in 0..options.workers {
-            let jobs = jobs.clone();
-            scope.spawn(move || labour(run.cancel, workshop, &jobs));
+        for _ in 0..lanes {
+            let (jobs, hauls) = (jobs.clone(), hauls.clone());
+            scope.spawn(move || fetch(run.cancel, workshop, &jobs, &hauls));
         }
-        drop(jobs);
+        for _ in 0..options.workers {
+            let hauled = hauled.clone();
+            scope.spawn(move || labour(run.cancel, workshop, &hauled));
+        }
+        drop((jobs, hauls, hauled));
         let written = Writer::new(run, workshop).write(due);
         let listing = lister.join().unwrap_or_else(|_| Err(broke("listing")));
         written.and(listing)
@@ -79,13 +88,25 @@ fn dispatch<'a>(
 }
 
 /// A job that is dropped undone closes its place, which tells the writer to stop.
-fn labour(cancel: &Cancel, workshop: &Workshop, jobs: &Receiver<Job>) {
-    for (task, done) in jobs {
+fn fetch<'a>(cancel: &Cancel, workshop: &'a Workshop<'a>, jobs: &Receiver<Job<'a>>, hauls: &Sender<Fetched<'a>>) {
+    for job in jobs {
+        if cancel.is_set() {
+            return;
+        }
+        let haul = workshop.fetch(&job.0);
+        if hauls.send((job, haul)).is_err() {
+            return;
+        }
+    }
+}
+
+fn labour(cancel: &Cancel, workshop: &Workshop, hauled: &Receiver<Fetched>) {
+    for ((task, done), haul) in hauled {
         if cancel.is_set() {
             return;
         }
         // Nobody waits for it where the writer has failed.
-        let _ = done.send(workshop.prepare(&task));
+        let _ = done.send(workshop.prepare(&task, haul));
     }
 }
 

@@ -1,11 +1,10 @@
 //! One image from its entry in a listing to what the engine takes. Runs on many threads at once.
 
-use super::folder::reason;
-use super::gate::Gate;
+use super::gate::{Gate, Held};
 use super::options::IndexOptions;
-use super::report::Refusal;
+use super::report::{Refusal, reason};
 use super::sidecar;
-use super::source::{Entry, Source};
+use super::sources::{Entry, Fetched, Source};
 use crate::engine::{Collection, NewItem, decode};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
@@ -27,6 +26,15 @@ pub(super) enum Outcome {
     Failed(Error),
 }
 
+/// What a fetch brought, and the room that it takes.
+pub(super) struct Haul<'a> {
+    fetched: Result<Fetched, Fault>,
+    held: Held<'a>,
+}
+
+/// How many bytes an image of untold length is taken to have.
+const UNTOLD: u64 = 4 << 20;
+
 /// What the threads share: the collection, the settings, and two bounds on memory. A thread takes from `bytes` first and
 /// then from `pixels`, always in that order, so that no two can wait for one another.
 pub(super) struct Workshop<'a> {
@@ -42,11 +50,21 @@ impl<'a> Workshop<'a> {
         Workshop { collection, options, bytes, pixels }
     }
 
-    /// Fetches, hashes, and, unless the bytes are known, decodes.
-    pub fn prepare(&self, task: &Task) -> Outcome {
-        let made = catch_unwind(AssertUnwindSafe(|| self.item(task)));
-        let broke = || Err(Fault::OfImage(Error::image("it broke the program: please report it")));
-        match made.unwrap_or_else(|_| broke()) {
+    /// Fetches what a task names.
+    pub fn fetch(&self, task: &Task) -> Haul<'_> {
+        let held = self.bytes.hold(if task.entry.size == 0 { UNTOLD } else { task.entry.size });
+        let fetched = self.guarded(|| {
+            task.source.fetch(&task.entry, self.options.limits.bytes).map_err(Fault::OfImage)
+        });
+        Haul { fetched, held }
+    }
+
+    /// Hashes what was fetched, and, unless the bytes are known, decodes it.
+    pub fn prepare(&self, task: &Task, haul: Haul) -> Outcome {
+        let Haul { fetched, held } = haul;
+        let made = fetched.and_then(|fetched| self.guarded(|| self.item(task, &fetched)));
+        drop(held);
+        match made {
             Ok(item) => Outcome::Ready(Box::new(item)),
             Err(Fault::OfImage(error)) => {
                 Outcome::Refused(Refusal { key: task.entry.key.clone(), reason: reason(&error) })
@@ -55,11 +73,15 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    fn item(&self, task: &Task) -> Result<NewItem, Fault> {
+    /// What `work` makes; where it panics, that is this image's fault.
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        let broke = |_| Err(Fault::OfImage(Error::image("it broke the program: please report it")));
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broke)
+    }
+
+    fn item(&self, task: &Task, fetched: &Fetched) -> Result<NewItem, Fault> {
         let Task { source, entry } = task;
         let limits = &self.options.limits;
-        let _bytes = self.bytes.hold(entry.size);
-        let fetched = source.fetch(entry, limits.bytes).map_err(Fault::OfImage)?;
         let said = sidecar::read(&fetched.sidecars, self.options.captions).map_err(Fault::OfImage)?;
         let hash = ContentHash::of(&fetched.bytes);
         let mut item = NewItem {

@@ -1,5 +1,6 @@
 //! What a run tells while it goes on, and what it says at its end; and how it is told to stop.
 
+use crate::error::Error;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,15 @@ pub struct Refusal {
     pub key: String,
     /// What is wrong with it.
     pub reason: String,
+}
+
+/// What an error says of a file whose name is known anyway.
+pub(super) fn reason(error: &Error) -> String {
+    match error {
+        Error::Io { source, .. } => format!("cannot be read: {source}"),
+        Error::Fetch { reason, .. } => format!("cannot be fetched: {reason}"),
+        error => error.to_string(),
+    }
 }
 
 /// What a run did: the last line of `eyeshot index --json`.

@@ -5,7 +5,7 @@
 //! the image is refused rather than indexed without what its owner wrote.
 
 use super::options::Captions;
-use super::source::{Sidecar, SidecarKind};
+use super::sources::{Sidecar, SidecarKind};
 use crate::error::{Error, Result};
 use crate::types::Payload;
 use serde_json::Value;

@@ -1,9 +1,8 @@
 //! The last step: outcomes in listing order become batches, each encoded and written at once.
 
-use super::folder::reason;
 use super::pipeline::{Due, Run};
 use super::prepare::{Fault, Outcome, Task, Workshop};
-use super::report::Refusal;
+use super::report::{Refusal, reason};
 use crate::engine::NewItem;
 use crate::error::{Error, Result};
 use crossbeam_channel::Receiver;
@@ -78,7 +77,7 @@ impl<'a> Writer<'a> {
     fn one_by_one(&self, tasks: &[Task<'a>], error: Error) -> Result<()> {
         let mut faults = Vec::new();
         for task in tasks {
-            let item = match self.workshop.prepare(task) {
+            let item = match self.workshop.prepare(task, self.workshop.fetch(task)) {
                 Outcome::Ready(item) => *item,
                 Outcome::Refused(refusal) => {
                     self.run.tally.refused(refusal);

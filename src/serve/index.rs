@@ -121,7 +121,7 @@ fn run(app: &App, request: pb::IndexRequest, heard: &Heard, cancel: &Cancel) -> 
         request.sources.iter().map(|source| allowed(app, &collection, source)).collect::<Result<_>>()?;
     let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
     let options = IndexOptions { captions, prune: request.prune, ..IndexOptions::default() };
-    let summary = ingest::index(&collection, &sources, &options, heard, cancel);
+    let summary = ingest::sync(&collection, &ingest::open_folders(&sources)?, &options, heard, cancel);
     app.sources.forget(&collection);
     summary
 }

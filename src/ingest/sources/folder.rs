@@ -4,9 +4,10 @@
 //! walked after the real ones, once, under the link's name, and not at all if its target is listed under its own name; so
 //! loops end, and no picture is listed twice by way of a link to its folder. A linked file is a file.
 
-use super::report::Refusal;
-use super::source::{Entry, Fetched, Listed, Sidecar, SidecarKind, Source};
+use super::names::{self, SIDECARS};
+use super::{Entry, Fetched, Listed, SIDECAR_BYTES, Sidecar, Source};
 use crate::error::{Error, Result};
+use crate::ingest::report::{Refusal, reason};
 use crate::types::uri;
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
@@ -15,16 +16,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
-
-/// Names that end so are taken for images. Those of formats that cannot be decoded yet are among them, so that they are
-/// refused with a reason instead of being passed over in silence.
-const EXTENSIONS: [&str; 16] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "heic", "heif",
-    "avif", "jxl",
-];
-/// The longest sidecar that is read, in bytes.
-const SIDECAR_BYTES: u64 = 1 << 20;
-const SIDECARS: [(&str, SidecarKind); 2] = [("txt", SidecarKind::Text), ("json", SidecarKind::Json)];
 
 /// A folder and all below it, or one file.
 pub struct Folder {
@@ -91,14 +82,6 @@ impl Source for Folder {
             Ok(path) => shows(&self.root, &path) && named_like_an_image(&path),
             Err(_) => false,
         }
-    }
-}
-
-/// What an error says of a file whose name is known anyway.
-pub(super) fn reason(error: &Error) -> String {
-    match error {
-        Error::Io { source, .. } => format!("cannot be read: {source}"),
-        error => error.to_string(),
     }
 }
 
@@ -215,8 +198,7 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 fn named_like_an_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+    path.extension().and_then(OsStr::to_str).is_some_and(names::is_image)
 }
 
 /// One file as a listing tells it.
@@ -224,7 +206,8 @@ fn look(path: &Path) -> Listed {
     let refused = |reason: String| Listed::Refused(Refusal { key: key_of(path), reason });
     match fs::metadata(path) {
         Ok(found) if found.is_file() => {
-            Listed::Image(Entry { key: key_of(path), stamp: stamp(path, &found), size: found.len() })
+            let (stamp, size) = (stamp(path, &found), found.len());
+            Listed::Image(Entry { key: key_of(path), stamp, size, ..Entry::default() })
         }
         Ok(found) => refused(format!("not a file but {}", kind_of(found.file_type()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
@@ -256,6 +239,11 @@ fn stamp(path: &Path, found: &Metadata) -> String {
     [one(found)].into_iter().chain(beside).collect()
 }
 
+/// The stamp of a file that a list names; empty where it is not there, which fetching it will tell.
+pub(super) fn stamp_of(path: &Path) -> String {
+    fs::metadata(path).map(|found| stamp(path, &found)).unwrap_or_default()
+}
+
 fn kind_of(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -272,7 +260,7 @@ fn kind_of(kind: FileType) -> &'static str {
 }
 
 /// At most `limit` bytes of a regular file. The kind is looked at first, since opening a pipe waits for a writer.
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let io = |e| Error::io(path, e);
     let found = fs::metadata(path).map_err(io)?;
     if !found.is_file() {
