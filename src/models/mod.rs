@@ -5,24 +5,32 @@
 //! 2. `files` says which of them are used, `kind` what they are, and gives their fingerprint.
 //! 3. `weights` opens the tensors; whoever asks for one says which shape it must have.
 //! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures.
-//! 5. [`clip`] builds the network and embeds; `check` looks at a checkpoint without running it.
+//! 5. [`clip`] builds the network that embeds, [`blip`] the one that matches, writes captions and answers; both stand on
+//!    `encoder` and `layers` (with `wide` under them where the CPU has it), and [`generate`] writes word by word. `check` looks at a checkpoint without running it.
 
 pub mod act;
+pub mod blip;
 mod check;
 pub mod clip;
 mod demo;
+mod encoder;
 pub mod files;
+pub mod generate;
 pub mod hub;
 mod kind;
+mod layers;
 mod options;
 pub mod preprocess;
 mod progress;
 pub mod tokenizer;
 pub mod weights;
+mod wide;
 
+pub use blip::{Blip, Features, Judgement, Matching};
 pub use check::{Report, check};
 pub use clip::Clip;
 pub use files::ModelFiles;
+pub use generate::{Decoding, Generated, Strategy};
 pub use hub::{CachedModel, HubOptions, cached};
 pub use kind::Kind;
 pub use options::{DTypeChoice, DeviceChoice, ModelOptions};
@@ -72,6 +80,35 @@ fn forms() -> String {
 
 fn looks_like_openclip(spec: &str) -> bool {
     spec.split_once('/').is_some_and(|(org, _)| org.to_ascii_lowercase().starts_with("vit-"))
+}
+
+/// What a model is used for, where one name may mean several models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Embeds pictures and texts: CLIP.
+    Encoder,
+    /// Scores pairs of picture and text: BLIP.
+    Matcher,
+    /// Writes captions: BLIP.
+    Captioner,
+    /// Answers questions about pictures.
+    Answerer,
+}
+
+/// As [`resolve`], for a model that is used as `role`: the name `demo` stands for several.
+///
+/// # Errors
+/// As [`resolve`]; [`Error::NotFound`] for `demo` in a role that no shipped model plays.
+pub fn resolve_as(
+    role: Role,
+    spec: &str,
+    options: &ModelOptions,
+    progress: &dyn Progress,
+) -> Result<ModelFiles> {
+    match (spec, role) {
+        ("demo", Role::Matcher | Role::Captioner | Role::Answerer) => demo::blip(role),
+        _ => resolve(spec, options, progress),
+    }
 }
 
 fn expand_home(spec: &str) -> PathBuf {
