@@ -50,7 +50,10 @@ class Trainee(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
         self.prototypes = Prototypes(config.image_text_hidden_size)
         self.patch_head = nn.Linear(width, BACKGROUND_LABEL + 1)
-        self.place_head = nn.Linear(width, GRID * GRID)
+        self.patch_place = nn.Linear(width, GRID * GRID)
+        self.patch_count = nn.Linear(width, 5)
+        self.noun_place = nn.Linear(width, 2)
+        self.noun_count = nn.Linear(width, 5)
         self.truth_heads = nn.ModuleList([nn.Linear(width, 2) for _ in range(config.text_config.num_hidden_layers - 1)])
 
     def see(self, pixels: Tensor) -> Tensor:

@@ -158,18 +158,21 @@ class Task:
         verdicts, judged = net.match(b.ids, states)
         right = torch.tensor([1, 0, 0], device=verdicts.device).repeat(len(verdicts))
         logits, spoken = net.speak(torch.where(b.spoken == self.tokenizer.sep_token_id, 0, b.spoken), states)
-        grounded = ground(judged, b.about, b.patches) + ground(spoken, b.spoken_about[:, None], b.patches)
-        places = torch.arange(GRID * GRID, device=states.device).repeat(len(states))
+        nouns = [look(net, judged, b.about, b), look(net, spoken, b.spoken_about[:, None], b)]
         return {
             "contrast": 0.3 * contrastive(image, text, net.logit_scale.exp().clamp(max=100), b),
             "shared": 0.2 * net.prototypes(image, text, b),
             "match": F.cross_entropy(verdicts.flatten(0, 1), right),
             "truth": truth(net, judged, b.truth),
             "speak": self.speaking(logits, b.spoken),
-            "ground": 0.25 * grounded,
             "patches": max(0.2, 0.6 - done) * patch_loss(net.patch_head(states[:, 1:]), b),
-            "places": 0.1 * F.cross_entropy(net.place_head(states[:, 1:]).float().flatten(0, 1), places),
+            "places": 0.5 * F.cross_entropy(net.patch_place(states[:, 1:]).float().flatten(0, 1), self.places(states)),
+            "counts": 0.3 * one_of(net.patch_count(states[:, 1:]).flatten(0, 1), counts_at(b.patches, b.kinds).flatten()),
+            **{f"noun {k}": sum(n[k] for n in nouns) for k in nouns[0]},
         }
+
+    def places(self, states: Tensor) -> Tensor:
+        return torch.arange(GRID * GRID, device=states.device).repeat(len(states))
 
     def speaking(self, logits: Tensor, spoken: Tensor) -> Tensor:
         """Each next token, words that tell relations and counts weighing more."""
@@ -184,15 +187,28 @@ class Task:
         blip_export.export(net, self.tokenizer, self.a.out)
 
 
-def ground(reading: Reading, about: Tensor, patches: Tensor) -> Tensor:
-    """How little a noun's cross-attention lies on the patches that its kind covers: -log of the mass there. about (B, n, L)."""
-    gold = about[..., None] == patches[:, None, None, :]
-    has = gold.any(-1) & (about != UNSURE)
-    total = torch.zeros((), device=patches.device)
-    for layer in GROUNDED:
-        mass = (reading.attention[layer][..., 1:].float() * gold).sum(-1)[has]
-        total = total - torch.log(mass + 1e-4).mean()
-    return total
+def look(net: Trainee, reading: Reading, about: Tensor, b: Judged) -> dict[str, Tensor]:
+    """What nouns are taught, about (B, n, L) telling the kind of each: to attend to the patches that it covers (-log of the mass
+    there), and to know from the first layer on where those are and how many of the kind there are."""
+    gold = (about[..., None] == b.patches[:, None, None, :]) & (about != UNSURE)[..., None]
+    has = gold.any(-1)
+    mass = [(reading.attention[layer][..., 1:].float() * gold).sum(-1)[has] for layer in GROUNDED]
+    nouns = reading.layers[0][has.flatten()[reading.where]]
+    row, column = torch.arange(GRID * GRID, device=about.device) // GRID, torch.arange(GRID * GRID, device=about.device) % GRID
+    patch_at = torch.stack([column, row], 1) / (GRID - 1) * 2 - 1
+    gold = gold[has].float()
+    centre = gold @ patch_at / gold.sum(1, keepdim=True)
+    return {
+        "ground": 0.25 * sum(-torch.log(m + 1e-4).mean() for m in mass),
+        "place": F.mse_loss(net.noun_place(nouns).float(), centre),
+        "count": 0.15 * F.cross_entropy(net.noun_count(nouns).float(), counts_at(about.flatten(1), b.kinds).view(about.shape)[has]),
+    }
+
+
+def counts_at(kinds: Tensor, counts: Tensor) -> Tensor:
+    """How many of its kind a picture shows: kinds (B, N), where those beyond the last are none, and counts (B, K) -> (B, N) or UNSURE."""
+    real = (kinds >= 0) & (kinds < counts.shape[1])
+    return torch.where(real, counts.gather(1, torch.where(real, kinds, 0)), UNSURE)
 
 
 def truth(net: Trainee, reading: Reading, target: Tensor) -> Tensor:
