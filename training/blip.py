@@ -52,6 +52,7 @@ class Trainee(nn.Module):
         self.patch_head = nn.Linear(width, BACKGROUND_LABEL + 1)
         self.patch_place = nn.Linear(width, GRID * GRID)
         self.patch_count = nn.Linear(width, 5)
+        self.patch_centre = nn.Linear(width, 1)
         self.noun_place = nn.Linear(width, 2)
         self.noun_count = nn.Linear(width, 5)
         self.truth_heads = nn.ModuleList([nn.Linear(width, 2) for _ in range(config.text_config.num_hidden_layers - 1)])

@@ -22,7 +22,7 @@ from world import caption
 TIED = ("text_decoder.cls.predictions.decoder.weight",)  # transformers fills it in from the word embeddings
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def held_out_pairs(net: Trainee, tokenizer: BertTokenizer, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Match logits and whether they should match: half right captions, half wrong ones, as many near as far."""
     rng = random.Random(f"pairs {seed}")

@@ -72,6 +72,16 @@ def _patch_labels(scene: Scene, masks: list[np.ndarray]) -> np.ndarray:
     return np.where(best > 0.2, names, np.where(best < 0.04, BACKGROUND_LABEL, UNSURE))
 
 
+def centres(scene: Scene) -> np.ndarray:
+    """(GRID²,) with a sum of one for each object."""
+    out = np.zeros((GRID, GRID), np.float32)
+    for o in scene.objects:
+        x, y = (min(max(v * GRID - 0.5, 0), GRID - 1.001) for v in (o.x, o.y))
+        i, j = int(y), int(x)
+        out[i : i + 2, j : j + 2] += np.outer((1 - (y - i), y - i), (1 - (x - j), x - j))
+    return out.ravel()
+
+
 def normalise(pixels: Tensor) -> Tensor:
     return (pixels.float() / 255 - MEAN) / STD
 
@@ -80,12 +90,14 @@ def normalise(pixels: Tensor) -> Tensor:
 class Batch:
     """Pictures, what they show, and what one caption of each claims.
 
-    pixels (B, 3, S, S) uint8; patches (B, GRID²) labels; kinds (B, K) counts; background (B,);
+    pixels (B, 3, S, S) uint8; patches (B, GRID²) labels; centres (B, GRID²) how many objects have their centre there, each spread
+    over its four nearest patches; kinds (B, K) counts; background (B,);
     needs (B, MAX_NEEDS, 3) as (concept, least, most), where most = -1 means unused; said (B,) background or UNSURE.
     """
 
     pixels: Tensor
     patches: Tensor
+    centres: Tensor
     kinds: Tensor
     background: Tensor
     needs: Tensor
@@ -97,6 +109,7 @@ class Batch:
         return cls(
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(np.stack(patches)),
+            torch.from_numpy(np.stack([centres(s) for s in drawn])),
             torch.tensor([_counts_of(s) for s in drawn]),
             torch.tensor([BACKGROUNDS.index(s.background) for s in drawn]),
             torch.tensor([_needs_of(f) for f in facts]),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+import transformers
 from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipImageProcessorPil
@@ -243,6 +244,7 @@ def main() -> None:
     p.add_argument("--clip", type=Path, default=models / "demo-clip")
     p.add_argument("--depth", type=int, default=32, help="how many of CLIP's best are reranked")
     a = p.parse_args()
+    transformers.logging.set_verbosity_error()  # each of the two models finds the other's weights unexpected
     matcher, clip = Matcher(a.model), Encoder(a.clip)
     rows: list[dict] = choices(a.sets, matcher, clip) if a.sets else []
     for row in rows:

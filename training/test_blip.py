@@ -6,6 +6,7 @@ import torch
 
 from blip import Trainee, config_of
 from blip_tokenizer import DECODE, build_tokenizer
+from data import centres
 from negatives import strange_text, unrelated_caption, wrong_caption
 from scenes import draw_scene
 from tokenizer import corpus
@@ -60,6 +61,13 @@ def test_compare_finds_the_words_that_are_wrong() -> None:
     assert compare([2, 5, 6, 7, 3], [2, 5, 9, 7, 3]) == [1, 1, 0, 1, 1]
     assert compare([2, 5, 6, 3], [2, 5, 8, 9, 3]) == [1, 1, 0, 0, 1]
     assert compare([2, 5, 3], [2, 10, 11, 12, 13, 14, 3]) == [UNSURE] * 7
+
+
+def test_centres_add_up_to_the_number_of_objects() -> None:
+    rng = random.Random(SEED)
+    for _ in range(500):
+        scene = draw_scene(rng, "train")
+        assert abs(centres(scene).sum() - len(scene.objects)) < 1e-4
 
 
 def test_packed_reading_is_what_transformers_computes() -> None:

@@ -36,18 +36,20 @@ from world import Scene, caption, concepts, full_caption, parse
 
 SHAPES = {"single": 0.17, "pair": 0.43, "several": 0.22, "mixed": 0.18}  # more to tell apart than in the world at large
 WORDING = dict(partial=0.2, loose=0.4)
-WEIGHTS = {"left": 6.0, "right": 6.0, "above": 6.0, "below": 6.0, "two": 2.0, "three": 2.0, "four": 2.0}  # in captioning
+WEIGHTS = {"left": 6.0, "right": 6.0, "above": 6.0, "below": 6.0, "over": 6.0, "under": 6.0,
+           "one": 2.0, "two": 2.0, "three": 2.0, "four": 2.0, "2": 2.0, "3": 2.0, "4": 2.0}  # of words to speak and to mend
 GROUNDED = (0, 1)  # the text layers in which nouns are told where to look
 
 
 @dataclass
 class Judged(Batch):
     """ids (B, n, L): captions to judge, of which the first is right; truth (B, n, L): whether each token is (1, 0, UNSURE);
-    about (B, n, L): the kind that a token names and the picture shows, or UNSURE; spoken, spoken_about (B, M): the caption to learn
-    to write, from [DEC] to [SEP]."""
+    mended (B, n, L): what stands in the right caption where a word may be wrong, or UNSURE; about (B, n, L): the kind that a token
+    names and the picture shows, or UNSURE; spoken, spoken_about (B, M): the caption to learn to write, from [DEC] to [SEP]."""
 
     ids: Tensor
     truth: Tensor
+    mended: Tensor
     about: Tensor
     spoken: Tensor
     spoken_about: Tensor
@@ -59,6 +61,7 @@ class JudgedBatches(IterableDataset[Judged]):
     def __init__(self, size: int, seed: str, bank: SpriteBank, tokenizer: BertTokenizer) -> None:
         self.size, self.seed, self.bank, self.tokenizer = size, seed, bank, tokenizer
         self.kinds = kinds_named(tokenizer)
+        self.telling = set(tokenizer.convert_tokens_to_ids(list(WEIGHTS)))
 
     def __iter__(self):
         worker = get_worker_info()
@@ -74,9 +77,11 @@ class JudgedBatches(IterableDataset[Judged]):
         start = self.tokenizer.convert_tokens_to_ids(DECODE)
         return Judged.of(
             drawn, [parse(row[0]) for row in texts], self.bank, rng,
-            ids=_padded([ids for row in tokens for ids in row], 0).view(self.size, 3, -1),
+            ids=_padded(flat := [ids for row in tokens for ids in row], 0).view(self.size, 3, -1),
             truth=_padded([truth for row in tokens for truth in ([1] * len(row[0]), compare(row[0], row[1]), [UNSURE])], UNSURE,
-                          max(len(ids) for row in tokens for ids in row)).view(self.size, 3, -1),
+                          max(map(len, flat))).view(self.size, 3, -1),
+            mended=_padded([m for a, b, _ in tokens for m in (self._mended(a, a), self._mended(a, b), [UNSURE])], UNSURE,
+                           max(map(len, flat))).view(self.size, 3, -1),
             about=_padded([self._about(ids, s) for row, s in zip(tokens, drawn) for ids in row], UNSURE).view(self.size, 3, -1),
             spoken=_padded([[start, *ids[1:]] for ids in spoken], 0),
             spoken_about=_padded([self._about(ids, s) for ids, s in zip(spoken, drawn)], UNSURE),
@@ -95,6 +100,12 @@ class JudgedBatches(IterableDataset[Judged]):
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, truncation=True, max_length=TEXT_LEN).input_ids
+
+    def _mended(self, right: list[int], ids: list[int]) -> list[int]:
+        """For captions alike in wording: the right word for each that is wrong, and for each that tells a relation or a count."""
+        if len(ids) != len(right) or UNSURE in (compare(right, ids) if ids != right else []):
+            return [UNSURE] * len(ids)
+        return [r if i != r or i in self.telling else UNSURE for r, i in zip(right, ids)]
 
     def _about(self, ids: list[int], scene: Scene) -> list[int]:
         shown = {c for c, _ in scene.groups}
@@ -164,10 +175,13 @@ class Task:
             "shared": 0.2 * net.prototypes(image, text, b),
             "match": F.cross_entropy(verdicts.flatten(0, 1), right),
             "truth": truth(net, judged, b.truth),
+            "mend": 0.5 * self.mending(net, judged, b.mended),
             "speak": self.speaking(logits, b.spoken),
             "patches": max(0.2, 0.6 - done) * patch_loss(net.patch_head(states[:, 1:]), b),
             "places": 0.5 * F.cross_entropy(net.patch_place(states[:, 1:]).float().flatten(0, 1), self.places(states)),
-            "counts": 0.3 * one_of(net.patch_count(states[:, 1:]).flatten(0, 1), counts_at(b.patches, b.kinds).flatten()),
+            "centres": 5 * F.mse_loss(net.patch_centre(states[:, 1:]).float()[..., 0], b.centres),
+            "counts": 0.5 * one_of(net.patch_count(states[:, 1:]).flatten(0, 1), counts_at(b.patches, b.kinds).flatten()),
+            "next": 0.25 * grounding(spoken, -1, F.pad(b.spoken_about[:, None, 1:], (0, 1), value=UNSURE), b),
             **{f"noun {k}": sum(n[k] for n in nouns) for k in nouns[0]},
         }
 
@@ -180,6 +194,13 @@ class Task:
         target = after[after != 0]
         return F.cross_entropy(logits, target, self.weights.to(logits.device))
 
+    def mending(self, net: Trainee, judged: Reading, target: Tensor) -> Tensor:
+        """What each wrong word should be, asked one layer before the last, so that [CLS] can read the answer there."""
+        target = target.flatten()[judged.where]
+        asked = target != UNSURE
+        logits = net.decoder.cls(judged.layers[-2][asked]).float()
+        return F.cross_entropy(logits, target[asked], self.weights.to(logits.device))
+
     def measure(self, net: Trainee) -> str:
         return self.probe.measure(net, self.tokenizer)
 
@@ -187,21 +208,32 @@ class Task:
         blip_export.export(net, self.tokenizer, self.a.out)
 
 
+def covered(about: Tensor, b: Judged) -> Tensor:
+    """The patches of the kind that each word is about: (B, n, L) -> (B, n, L, GRID²)."""
+    return (about[..., None] == b.patches[:, None, None, :]) & (about != UNSURE)[..., None]
+
+
+def grounding(reading: Reading, layer: int, about: Tensor, b: Judged) -> Tensor:
+    """-log of the attention that lies on the patches of what words are about, on average over those that are about any."""
+    gold = covered(about, b)
+    mass = (reading.attention[layer][..., 1:].float() * gold).sum(-1)[gold.any(-1)]
+    return -torch.log(mass + 1e-4).mean()
+
+
 def look(net: Trainee, reading: Reading, about: Tensor, b: Judged) -> dict[str, Tensor]:
-    """What nouns are taught, about (B, n, L) telling the kind of each: to attend to the patches that it covers (-log of the mass
-    there), and to know from the first layer on where those are and how many of the kind there are."""
-    gold = (about[..., None] == b.patches[:, None, None, :]) & (about != UNSURE)[..., None]
+    """What nouns are taught, about (B, n, L) telling the kind of each: to attend to the patches that it covers, and to know from
+    the first layer on where those are and how many of the kind there are."""
+    gold = covered(about, b)
     has = gold.any(-1)
-    mass = [(reading.attention[layer][..., 1:].float() * gold).sum(-1)[has] for layer in GROUNDED]
     nouns = reading.layers[0][has.flatten()[reading.where]]
     row, column = torch.arange(GRID * GRID, device=about.device) // GRID, torch.arange(GRID * GRID, device=about.device) % GRID
     patch_at = torch.stack([column, row], 1) / (GRID - 1) * 2 - 1
     gold = gold[has].float()
     centre = gold @ patch_at / gold.sum(1, keepdim=True)
     return {
-        "ground": 0.25 * sum(-torch.log(m + 1e-4).mean() for m in mass),
+        "ground": 0.25 * sum(grounding(reading, layer, about, b) for layer in GROUNDED),
         "place": F.mse_loss(net.noun_place(nouns).float(), centre),
-        "count": 0.15 * F.cross_entropy(net.noun_count(nouns).float(), counts_at(about.flatten(1), b.kinds).view(about.shape)[has]),
+        "count": 0.3 * F.cross_entropy(net.noun_count(nouns).float(), counts_at(about.flatten(1), b.kinds).view(about.shape)[has]),
     }
 
 
