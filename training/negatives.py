@@ -47,9 +47,9 @@ def alter(scene: Scene, rng: random.Random) -> Scene:
     """The scene with one fact changed: only groups, relation and background are of use."""
     ways = [(_other_background, 0.7), (_other_kind, 1.5)]
     if scene.relation:
-        ways.append((_other_relation, 5.0))
+        ways.append((_other_relation, 4.0))
     if sum(n for _, n in scene.groups) > 1 and not scene.relation or len(scene.groups) == 1:
-        ways.append((_other_count, 3.0))
+        ways.append((_other_count, 4.0))
     if len(scene.groups) < 3:
         ways.append((_one_more, 1.0))
     if len({n for _, n in scene.groups}) > 1:

@@ -34,10 +34,11 @@ from negatives import unrelated_caption, wrong_caption
 from tokenizer import phrases
 from world import Scene, caption, concepts, full_caption, parse
 
-SHAPES = {"single": 0.17, "pair": 0.43, "several": 0.22, "mixed": 0.18}  # more to tell apart than in the world at large
+SHAPES = {"single": 0.15, "pair": 0.27, "several": 0.36, "mixed": 0.22}  # more to tell apart than in the world at large
 WORDING = dict(partial=0.2, loose=0.4)
-WEIGHTS = {"left": 6.0, "right": 6.0, "above": 6.0, "below": 6.0, "over": 6.0, "under": 6.0,
-           "one": 2.0, "two": 2.0, "three": 2.0, "four": 2.0, "2": 2.0, "3": 2.0, "4": 2.0}  # of words to speak and to mend
+TELLING = dict.fromkeys(("left", "right", "above", "below", "over", "under"), 3.0) | dict.fromkeys(
+    ("one", "two", "three", "four", "2", "3", "4"), 4.0)  # how much these words weigh in what is spoken and mended
+NOUN = 3.0  # how much a noun does
 GROUNDED = (0, 1)  # the text layers in which nouns are told where to look
 
 
@@ -61,7 +62,7 @@ class JudgedBatches(IterableDataset[Judged]):
     def __init__(self, size: int, seed: str, bank: SpriteBank, tokenizer: BertTokenizer) -> None:
         self.size, self.seed, self.bank, self.tokenizer = size, seed, bank, tokenizer
         self.kinds = kinds_named(tokenizer)
-        self.telling = set(tokenizer.convert_tokens_to_ids(list(WEIGHTS)))
+        self.telling = set(tokenizer.convert_tokens_to_ids(list(TELLING)))
 
     def __iter__(self):
         worker = get_worker_info()
@@ -150,7 +151,8 @@ class Task:
         self.bank = SpriteBank(a.angles, a.seed)
         self.probe = Probe(a.probe, 20_001)
         self.weights = torch.ones(len(self.tokenizer))
-        for word, weight in WEIGHTS.items():
+        self.weights[list(kinds_named(self.tokenizer))] = NOUN
+        for word, weight in TELLING.items():
             self.weights[self.tokenizer.convert_tokens_to_ids(word)] = weight
         self.start = normalise(self.batches(256, "start").batch(random.Random(a.seed)).pixels)
 
@@ -176,11 +178,11 @@ class Task:
             "match": F.cross_entropy(verdicts.flatten(0, 1), right),
             "truth": truth(net, judged, b.truth),
             "mend": 0.5 * self.mending(net, judged, b.mended),
-            "speak": self.speaking(logits, b.spoken),
+            "speak": 1.5 * self.speaking(logits, b.spoken),
             "patches": max(0.2, 0.6 - done) * patch_loss(net.patch_head(states[:, 1:]), b),
             "places": 0.5 * F.cross_entropy(net.patch_place(states[:, 1:]).float().flatten(0, 1), self.places(states)),
-            "centres": 5 * F.mse_loss(net.patch_centre(states[:, 1:]).float()[..., 0], b.centres),
-            "counts": 0.5 * one_of(net.patch_count(states[:, 1:]).flatten(0, 1), counts_at(b.patches, b.kinds).flatten()),
+            "centres": 10 * F.mse_loss(net.patch_centre(states[:, 1:]).float()[..., 0], b.centres),
+            "counts": 0.8 * one_of(net.patch_count(states[:, 1:]).flatten(0, 1), counts_at(b.patches, b.kinds).flatten()),
             "next": 0.25 * grounding(spoken, -1, F.pad(b.spoken_about[:, None, 1:], (0, 1), value=UNSURE), b),
             **{f"noun {k}": sum(n[k] for n in nouns) for k in nouns[0]},
         }
@@ -233,7 +235,7 @@ def look(net: Trainee, reading: Reading, about: Tensor, b: Judged) -> dict[str, 
     return {
         "ground": 0.25 * sum(grounding(reading, layer, about, b) for layer in GROUNDED),
         "place": F.mse_loss(net.noun_place(nouns).float(), centre),
-        "count": 0.3 * F.cross_entropy(net.noun_count(nouns).float(), counts_at(about.flatten(1), b.kinds).view(about.shape)[has]),
+        "count": 0.4 * F.cross_entropy(net.noun_count(nouns).float(), counts_at(about.flatten(1), b.kinds).view(about.shape)[has]),
     }
 
 
