@@ -55,7 +55,7 @@ struct Cli {
 enum Verb {
     Demo(demo::Demo),
     Index(index::IndexVerb),
-    Search(search::Search),
+    Search(Box<search::Search>),
     Serve(Box<serve::Serve>),
     Embed(embed::Embed),
     Eval(eval::Eval),

@@ -1,6 +1,6 @@
 //! `eyeshot serve`: the collections of this machine, for other programs.
 
-use super::args::Shared;
+use super::args::{Matching, Shared};
 use super::{Outcome, output};
 use crate::engine::QueueOptions;
 use crate::engine::fetch::Reach;
@@ -79,6 +79,8 @@ pub(super) struct Serve {
     /// How many recent texts keep their embeddings
     #[arg(long, value_name = "N", env = "EYESHOT_RECENT", default_value_t = QueueOptions::default().recent)]
     recent: usize,
+    #[command(flatten)]
+    matching: Matching,
     /// How long requests in flight may take to finish when stopping, in seconds
     #[arg(long, value_name = "S", env = "EYESHOT_GRACE", default_value_t = Settings::default().grace.as_secs())]
     grace: u64,
@@ -92,7 +94,7 @@ impl Serve {
         let settings = self.settings()?;
         settings.check()?;
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
-        let engine = shared.engine_with(queue)?;
+        let engine = shared.engine_with(queue, &self.matching)?;
         serve::serve(engine, &settings, |grpc| {
             // Whoever reads the address may have gone; the server stays.
             _ = match shared.json {

@@ -20,6 +20,12 @@ impl Caller {
         Caller { gone: Arc::default(), deadline }
     }
 
+    /// The same one, who does not wait beyond `end`.
+    pub(super) fn within(&self, end: Instant) -> Self {
+        let deadline = self.deadline.map_or(end, |deadline| deadline.min(end));
+        Caller { gone: self.gone.clone(), deadline: Some(deadline) }
+    }
+
     /// Says that nobody waits any more.
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Relaxed);

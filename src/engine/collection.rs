@@ -3,6 +3,8 @@
 use super::batched::Batched;
 use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
+use super::keywords::Keywords;
+use super::matcher::Matcher;
 use super::space::Space;
 use crate::error::{Error, Result};
 use crate::models::Pixels;
@@ -25,6 +27,8 @@ pub struct Collection {
     pub(super) writer: Mutex<Counters>,
     /// What filters ask; there from the first filtered query on.
     pub(super) fields: OnceLock<RwLock<Fields>>,
+    /// What searches for words ask; there from the first of them on. Locked after `writer`, where both are.
+    pub(super) words: Mutex<Option<Arc<Keywords>>>,
     encoders: Arc<Encoders>,
     encoder: OnceLock<Arc<Batched>>,
 }
@@ -74,8 +78,8 @@ impl Collection {
             image_slot: store.next_slot(images.record.id)?,
             caption_slot: store.next_slot(captions.record.id)?,
         });
-        let (fields, encoder) = (OnceLock::new(), OnceLock::new());
-        Ok(Collection { store, record, images, captions, writer, fields, encoders, encoder })
+        let (fields, words, encoder) = (OnceLock::new(), Mutex::default(), OnceLock::new());
+        Ok(Collection { store, record, images, captions, writer, fields, words, encoders, encoder })
     }
 
     /// Its name.
@@ -124,6 +128,11 @@ impl Collection {
             ));
         }
         Ok(self.encoder.get_or_init(|| encoder))
+    }
+
+    /// What holds its pictures against words, loaded when first asked for.
+    pub(super) fn matcher(&self) -> Result<Arc<Matcher>> {
+        self.encoders.matcher(self.model())
     }
 
     /// That `model` is the one that made the vectors, by name or by its files' content.
@@ -200,6 +209,7 @@ impl Collection {
         captions.iter().for_each(|slot| batch.remove_vector(self.captions.record.id, *slot));
         self.store.commit(batch)?;
         self.remove_fields(&fields);
+        self.remove_words(fields.iter().map(|(_, item)| item.id));
         self.images.remove(&images);
         self.captions.remove(&captions);
         Ok(removed)

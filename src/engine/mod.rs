@@ -8,9 +8,10 @@
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
-//! 6. `filter`     conditions to an allowed set, by the index of items' `fields`.
-//! 7. `query`      terms to a vector, spaces searched within the allowed set and fused, hits dressed.
-//! 8. this file opens the data directory, and creates, lists and drops collections.
+//! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
+//! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
+//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`.
+//! 9. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
@@ -22,17 +23,24 @@ mod encoders;
 pub mod fetch;
 mod fields;
 mod filter;
+mod keywords;
+mod matcher;
+mod picture;
 mod query;
 mod queue;
 mod recent;
+mod rerank;
+mod sides;
 mod space;
 mod upsert;
+mod words;
 
 pub use crate::models::{ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use caller::Caller;
 pub use collection::{Collection, Info, SpaceInfo};
-pub use encoders::{Encoder, load as load_encoder};
+pub use encoders::{CAPTIONER, Encoder, MATCHER, load as load_encoder, load_captioner, load_matcher};
+pub use matcher::MatchOptions;
 pub use queue::{Load, QueueOptions};
 pub use upsert::NewItem;
 
@@ -74,8 +82,17 @@ impl Engine {
 
     /// The same with other queues before the models.
     pub fn open_with(options: EngineOptions, queue: QueueOptions) -> Result<Self> {
+        Engine::open_matching(options, queue, MatchOptions::default())
+    }
+
+    /// The same with another matcher.
+    pub fn open_matching(
+        options: EngineOptions,
+        queue: QueueOptions,
+        matching: MatchOptions,
+    ) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
-        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue));
+        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue, matching));
         Ok(Engine { store, encoders, open: Mutex::default(), making: Mutex::default() })
     }
 
@@ -167,9 +184,12 @@ impl Engine {
         self.encoders.loaded().iter().try_for_each(|encoder| encoder.probe(caller))
     }
 
-    /// What the queues before the loaded models have done: (model, `text` or `image`, load).
+    /// What the queues before the loaded models have done: (model, what it is for, load). `text` and `image` are an encoder's,
+    /// `picture` and `match` a matcher's.
     pub fn loads(&self) -> Vec<(String, &'static str, Load)> {
-        self.encoders.loaded().iter().flat_map(|encoder| encoder.loads()).collect()
+        let (encoders, matchers) = (self.encoders.loaded(), self.encoders.loaded_matchers());
+        let matching = matchers.iter().flat_map(|matcher| matcher.loads());
+        encoders.iter().flat_map(|encoder| encoder.loads()).chain(matching).collect()
     }
 
     /// Whether it was made now.

@@ -70,6 +70,14 @@ pub fn resolve(spec: &str, options: &ModelOptions, progress: &dyn Progress) -> R
     hub::find(spec, &repo, options, progress)
 }
 
+/// The files of the BLIP that `spec` names: as [`resolve`], but that `demo` is the demo BLIP.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_blip(spec: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<ModelFiles> {
+    if spec == "demo" { demo::blip() } else { resolve(spec, options, progress) }
+}
+
 /// The forms that a model's name can have, for messages.
 fn forms() -> String {
     "a model is `demo`, a directory in Hugging Face layout, a Hugging Face id such as openai/clip-vit-base-patch32, or an \
