@@ -54,7 +54,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Demo(demo::Demo),
-    Index(index::IndexVerb),
+    Index(Box<index::IndexVerb>),
     Search(Box<search::Search>),
     Serve(Box<serve::Serve>),
     Embed(embed::Embed),

@@ -8,6 +8,7 @@
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
+//!    `captions` writes some from pictures, and drops those that lie, where ingestion asks for it.
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
 //! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
 //! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`.
@@ -17,6 +18,7 @@
 
 mod batched;
 mod caller;
+mod captions;
 mod collection;
 pub mod decode;
 mod encoders;
@@ -38,6 +40,7 @@ mod words;
 pub use crate::models::{ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use caller::Caller;
+pub use captions::{Described, Describer, Fate, Sketch, VERDICTS, Verdict, WRITER};
 pub use collection::{Collection, Info, SpaceInfo};
 pub use encoders::{CAPTIONER, Encoder, MATCHER, load as load_encoder, load_captioner, load_matcher};
 pub use matcher::MatchOptions;
