@@ -1,6 +1,7 @@
 //! `eyeshot eval`: how good it is, measured.
 
 mod ann;
+mod compositional;
 
 use super::args::Shared;
 use super::progress::{Bar, Work};
@@ -22,6 +23,7 @@ pub(super) struct Eval {
 #[derive(Subcommand)]
 enum What {
     Retrieval(Retrieval),
+    Compositional(compositional::Compositional),
     Ann(ann::Ann),
 }
 
@@ -52,6 +54,7 @@ impl Eval {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
         match &self.what {
             What::Retrieval(retrieval) => retrieval.run(shared),
+            What::Compositional(compositional) => compositional.run(shared),
             What::Ann(ann) => ann.run(shared),
         }
     }

@@ -20,10 +20,9 @@ impl Caller {
         Caller { gone: Arc::default(), deadline }
     }
 
-    /// The same one, who does not wait beyond `end`.
-    pub(super) fn within(&self, end: Instant) -> Self {
-        let deadline = self.deadline.map_or(end, |deadline| deadline.min(end));
-        Caller { gone: self.gone.clone(), deadline: Some(deadline) }
+    /// The same one, who does not wait beyond `end` where there is one.
+    pub(super) fn within(&self, end: Option<Instant>) -> Self {
+        Caller { gone: self.gone.clone(), deadline: self.deadline.into_iter().chain(end).min() }
     }
 
     /// Says that nobody waits any more.

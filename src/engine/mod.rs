@@ -37,7 +37,7 @@ mod space;
 mod upsert;
 mod words;
 
-pub use crate::models::{ModelOptions, Pixels, Progress};
+pub use crate::models::{Blip, Decoding, Features, ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use caller::Caller;
 pub use captions::{Described, Describer, Fate, Sketch, VERDICTS, Verdict, WRITER};
@@ -45,6 +45,7 @@ pub use collection::{Collection, Info, SpaceInfo};
 pub use encoders::{CAPTIONER, Encoder, MATCHER, load as load_encoder, load_captioner, load_matcher};
 pub use matcher::MatchOptions;
 pub use queue::{Load, QueueOptions};
+pub use rerank::fused;
 pub use upsert::NewItem;
 
 use crate::error::{Error, Result};

@@ -22,7 +22,7 @@ const MOST: usize = 1000;
 /// How many are looked at together, between two looks at the clock.
 const AT_ONCE: usize = 8;
 /// How much a cosine counts beside the logit of a probability; measured by `eyeshot eval compositional` and `retrieval`.
-pub(super) const COSINE: f32 = 10.0;
+const COSINE: f32 = 10.0;
 /// Beyond this probability, or below its complement, a match is as good as certain, and the cosine alone decides.
 const CERTAIN: f32 = 0.999;
 
@@ -64,13 +64,13 @@ impl Collection {
         }
         let (matcher, texts) = (self.matcher()?, weighed(terms));
         let started = Instant::now();
-        let hurried = caller.within(started + rerank.budget);
+        let hurried = caller.within(started.checked_add(rerank.budget));
         let (mut at, mut last) = (0, Duration::ZERO);
         let top = rerank.top.min(hits.len());
         while at < top {
             let (seen, rest) = hits.split_at_mut(at);
             let few = &mut rest[..AT_ONCE.min(top - at)];
-            let over = at > 0 && started.elapsed() + last > rerank.budget;
+            let over = at > 0 && started.elapsed().saturating_add(last) > rerank.budget;
             if over || settled(seen, few, wanted) {
                 break;
             }
@@ -126,7 +126,8 @@ fn settled(seen: &[Ranked], rest: &[Ranked], wanted: usize) -> bool {
     wanted > 0 && best.get(wanted - 1).is_some_and(|last| *last >= fused(1.0, highest))
 }
 
-fn fused(probability: f32, cosine: f32) -> f32 {
+/// What hits are ranked by: the logit of the probability, capped where it is as good as certain, and the cosine.
+pub fn fused(probability: f32, cosine: f32) -> f32 {
     let p = probability.clamp(1.0 - CERTAIN, CERTAIN);
     (p / (1.0 - p)).ln() + COSINE * cosine
 }
