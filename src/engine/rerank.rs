@@ -75,7 +75,8 @@ impl Collection {
                 break;
             }
             let began = Instant::now();
-            match self.look(&matcher, &texts, few, &hurried) {
+            let waiting = if at == 0 { caller } else { &hurried };
+            match self.look(&matcher, &texts, few, waiting) {
                 // The budget passed while others were served.
                 Err(Error::Late) if caller.check().is_ok() => break,
                 done => done?,

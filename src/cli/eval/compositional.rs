@@ -15,7 +15,8 @@ use std::path::PathBuf;
 /// What's Up's protocol: pictures come in sets of four, each with four captions of which one is true of it alone. Measured are
 /// the encoder (clip), the matcher's embeddings (blip-itc), its reading of picture and words together (blip-itm), and what
 /// reranking makes of the first and the third (fused); then the same on blank and on shuffled pictures, which should come to
-/// chance. DIR is a folder from training/scenes.py --sets, or holds What's Up's controlled_images_dataset.json and pictures.
+/// chance (0.25, and 0.5 for pair, in which the true caption has to beat only its opposite; both is the share of opposites with
+/// both pictures right, set that of sets with all four). DIR is a folder from training/scenes.py --sets, or holds What's Up's controlled_images_dataset.json and pictures.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Compositional {
@@ -44,7 +45,7 @@ impl Compositional {
         bar.finish();
         if !shared.json {
             output::text(
-                "stage     pictures  contrast     individual   pair    set  opposite      n    ECE",
+                "stage     pictures  contrast     individual   pair   both    set      n    ECE",
             )?;
         }
         rows.iter()
@@ -61,13 +62,13 @@ fn line(row: &Row) -> String {
         Shown::Shuffled => "shuffled",
     };
     format!(
-        "{:<9} {images:<9} {:<12} {:>10.3} {} {}    {} {:>6} {}",
+        "{:<9} {images:<9} {:<12} {:>10.3} {} {} {} {:>6} {}",
         row.stage,
         row.contrast,
         row.individual,
         share(row.pair),
+        share(row.both),
         share(row.set),
-        share(row.opposite),
         row.n,
         row.ece.map_or(String::new(), |ece| format!("{ece:>6.3}")),
     )

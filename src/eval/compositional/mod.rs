@@ -3,8 +3,8 @@
 //! 1. `sets` reads pictures that come in sets of four, each with four captions of which one is true of it alone.
 //! 2. Each stage scores every picture with every choice: the encoder's cosine, the matcher's cosine (ITC), its probability (ITM),
 //!    and probability and cosine fused as reranking does it.
-//! 3. `score` counts: pictures whose highest choice is the true one, pairs of opposites with both right, sets with all four
-//!    right.
+//! 3. `score` counts: pictures whose highest choice is the true one, or is at least above its opposite; opposites with both right,
+//!    sets with all four right.
 //! 4. The same with a blank picture in the place of each, and with another set's picture: what stays above chance then was
 //!    read off the captions, not the pictures.
 

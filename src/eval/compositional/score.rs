@@ -18,12 +18,12 @@ pub struct Row {
     pub contrast: String,
     /// Share of pictures whose highest choice is the true one; chance is one in four.
     pub individual: f64,
-    /// Share of pairs of opposites with both pictures right; chance is one in sixteen.
+    /// Share of pictures whose true choice is above its opposite's; chance is one half.
     pub pair: Option<f64>,
+    /// Share of opposites with both pictures right, among all choices: What's Up's pairs; chance is one in sixteen.
+    pub both: Option<f64>,
     /// Share of sets with all pictures right; chance is one in 256.
     pub set: Option<f64>,
-    /// Share of pictures whose true choice is above its opposite's; chance is one half.
-    pub opposite: Option<f64>,
     /// How many pictures.
     pub n: usize,
     /// Expected calibration error of the probabilities (Naeini et al., AAAI 2015), of all pictures and choices; for `blip-itm`
@@ -52,7 +52,7 @@ fn row(stage: &'static str, images: Shown, contrast: &str, told: &[(&Picture, &[
     for one in told {
         sets.entry(&one.0.set).or_default().insert(one.0.place, right(one));
     }
-    let pairs = sets.values().flat_map(|set| {
+    let both = sets.values().flat_map(|set| {
         set.iter()
             .filter(|(place, _)| *place % 2 == 0)
             .filter_map(|(place, right)| Some(*right && *set.get(&(place + 1))?))
@@ -73,8 +73,8 @@ fn row(stage: &'static str, images: Shown, contrast: &str, told: &[(&Picture, &[
         contrast: contrast.to_owned(),
         individual: share(told.iter().map(right)).unwrap_or_default(),
         pair: share(pairs),
+        both: share(both),
         set: share(whole),
-        opposite: share(opposites),
         n: told.len(),
         ece,
     }
@@ -138,13 +138,13 @@ mod tests {
         let mut scores: Vec<Vec<f32>> = (0..8).map(|at| sure(at % 4)).collect();
         let get = |scores: &[Vec<f32>]| rows("clip", Shown::Own, &pictures, scores).remove(0);
         let row = get(&scores);
-        assert_eq!((row.individual, row.pair, row.set, row.n), (1.0, Some(1.0), Some(1.0), 8));
+        assert_eq!((row.individual, row.pair, row.both, row.set, row.n), (1.0, Some(1.0), Some(1.0), Some(1.0), 8));
         // One picture is taken for its opposite, and one cannot be told from another.
         scores[5] = sure(0);
         scores[2] = vec![0.0, 0.5, 0.5, 0.0];
         let row = get(&scores);
-        assert_eq!((row.individual, row.pair, row.set), (0.75, Some(0.5), Some(0.0)));
-        assert_eq!(row.opposite, Some(0.875), "the undecided one is still above its opposite");
+        assert_eq!((row.individual, row.both, row.set), (0.75, Some(0.5), Some(0.0)));
+        assert_eq!(row.pair, Some(0.875), "the undecided one is still above its opposite");
         assert_eq!(get(&[vec![1.0; 4], vec![1.0; 4]]).individual, 0.0, "no choice is not right by luck");
     }
 
