@@ -40,6 +40,7 @@ const OWNED: &[(&str, &str)] = &[
     ("tokio_stream", "serve"),
     ("base64", "serve"),
     ("exif", "engine"),
+    ("tantivy", "engine"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

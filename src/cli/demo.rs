@@ -7,7 +7,7 @@ use crate::config;
 use crate::engine::{Collection, DEFAULT_MODEL};
 use crate::error::{Error, Result};
 use crate::ingest::{self, Cancel, IndexOptions};
-use crate::types::{Filter, Query, Term, TermKind, terms, uri};
+use crate::types::{Filter, Query, Rerank, Term, TermKind, terms, uri};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde_json::json;
@@ -24,6 +24,9 @@ const QUERIES: &[(&str, Option<&str>)] = &[
     ("airplanes + 0.5:red background", None),
     ("pizza", Some("count >= 3 and background = sky")),
 ];
+
+/// What words alone tell little about: the demo asks it twice, the second time reranked.
+const RELATION: &str = "a koala left of a rocket";
 
 /// Index the images that ship with eyeshot, and search them
 ///
@@ -48,8 +51,10 @@ impl Demo {
         bar.finish();
         super::index::print(&summary, shared.json)?;
         for (text, filter) in QUERIES {
-            ask(&collection, text, *filter, shared.json)?;
+            ask(&collection, text, *filter, None, shared.json)?;
         }
+        ask(&collection, RELATION, None, None, shared.json)?;
+        ask(&collection, RELATION, None, Some(Rerank::default()), shared.json)?;
         like_the_first(&collection, shared.json)?;
         if !self.once {
             note(shared, "\ngo on with: eyeshot search -c demo \"four violins\"");
@@ -68,16 +73,24 @@ pub(super) fn scenes() -> Result<PathBuf> {
     })
 }
 
-fn ask(collection: &Collection, text: &str, filter: Option<&str>, json: bool) -> Result<()> {
+fn ask(
+    collection: &Collection,
+    text: &str,
+    filter: Option<&str>,
+    rerank: Option<Rerank>,
+    json: bool,
+) -> Result<()> {
     let term = |t: terms::Weighed| Term { kind: TermKind::Text(t.text), weight: t.weight };
     let mut query = Query::new(terms::parse(text).into_iter().map(term).collect());
     query.limit = 3;
     query.filter = filter.map(Filter::parse).transpose()?;
+    query.rerank = rerank;
     match json {
-        true => output::json(&json!({"query": text, "filter": filter}))?,
+        true => output::json(&json!({"query": text, "filter": filter, "rerank": query.rerank.is_some()}))?,
         false => {
             let condition = filter.map(|f| format!(" --filter '{f}'")).unwrap_or_default();
-            output::text(format!("\neyeshot search -c {COLLECTION} \"{text}\"{condition}"))?;
+            let rerank = if query.rerank.is_some() { " --rerank" } else { "" };
+            output::text(format!("\neyeshot search -c {COLLECTION} \"{text}\"{condition}{rerank}"))?;
         }
     }
     search::print(&collection.query(&query)?, 0, false, json)

@@ -5,18 +5,22 @@
 //! 2. this file   tells the verbs apart and turns an outcome into an exit code.
 //! 3. `output`    lines to standard output; a reader that went away ends the program quietly.
 //! 4. `progress`  bars on standard error, for ingestion and downloads.
-//! 5. `index`, `search`, `serve`, `embed`, `collection`, `model`, `eval`, `demo`: the verbs.
+//! 5. `pictures` named on the command line.
+//! 6. `index`, `search`, `serve`, `embed`, `match`, `caption`, `collection`, `model`, `eval`, `demo`: the verbs.
 //!
 //! Not here: anything that a server would need too.
 
 mod args;
+mod caption;
 mod collection;
 mod demo;
 mod embed;
 mod eval;
 mod index;
+mod matching;
 mod model;
 mod output;
+mod pictures;
 mod progress;
 mod search;
 mod serve;
@@ -54,10 +58,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Demo(demo::Demo),
-    Index(index::IndexVerb),
-    Search(search::Search),
+    Index(Box<index::IndexVerb>),
+    Search(Box<search::Search>),
     Serve(Box<serve::Serve>),
     Embed(embed::Embed),
+    Match(matching::Match),
+    Caption(caption::Caption),
     Eval(eval::Eval),
     Collection(collection::CollectionVerb),
     Model(model::ModelVerb),
@@ -81,6 +87,8 @@ pub fn run() -> ExitCode {
         Verb::Search(verb) => verb.run(&cli.shared),
         Verb::Serve(verb) => verb.run(&cli.shared),
         Verb::Embed(verb) => verb.run(&cli.shared),
+        Verb::Match(verb) => verb.run(&cli.shared),
+        Verb::Caption(verb) => verb.run(&cli.shared),
         Verb::Eval(verb) => verb.run(&cli.shared),
         Verb::Collection(verb) => verb.run(&cli.shared),
         Verb::Model(verb) => verb.run(&cli.shared),

@@ -1,6 +1,6 @@
 //! `eyeshot serve`: the collections of this machine, for other programs.
 
-use super::args::Shared;
+use super::args::{Matching, Shared};
 use super::{Outcome, output};
 use crate::engine::QueueOptions;
 use crate::engine::fetch::Reach;
@@ -93,6 +93,8 @@ pub(super) struct Serve {
     /// How much memory thumbnails may take, in MiB
     #[arg(long, value_name = "MIB", env = "EYESHOT_THUMBNAILS", default_value_t = Settings::default().thumbnail_bytes >> 20)]
     thumbnails: u64,
+    #[command(flatten)]
+    matching: Matching,
     /// How long requests in flight may take to finish when stopping, in seconds
     #[arg(long, value_name = "S", env = "EYESHOT_GRACE", default_value_t = Settings::default().grace.as_secs())]
     grace: u64,
@@ -118,7 +120,7 @@ impl Serve {
         let settings = self.settings()?;
         settings.check()?;
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
-        let engine = shared.engine_with(queue)?;
+        let engine = shared.engine_with(queue, &self.matching)?;
         let scheme = if settings.tls.is_some() { "https" } else { "http" };
         serve::serve(engine, &settings, |Bound { grpc, http }| {
             let page = http.map(|address| format!("{scheme}://{address}/"));

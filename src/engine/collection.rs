@@ -4,6 +4,8 @@ use super::batched::Batched;
 use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
 use super::gate::Memory;
+use super::keywords::Keywords;
+use super::matcher::Matcher;
 use super::space::Space;
 use crate::error::{Error, Result};
 use crate::models::Pixels;
@@ -28,6 +30,8 @@ pub struct Collection {
     pub(super) fields: OnceLock<RwLock<Fields>>,
     /// For decoding, shared by all collections.
     pub(super) memory: Arc<Memory>,
+    /// What searches for words ask; there from the first of them on. Locked after `writer`, where both are.
+    pub(super) words: Mutex<Option<Arc<Keywords>>>,
     encoders: Arc<Encoders>,
     encoder: OnceLock<Arc<Batched>>,
 }
@@ -82,8 +86,8 @@ impl Collection {
             image_slot: store.next_slot(images.record.id)?,
             caption_slot: store.next_slot(captions.record.id)?,
         });
-        let (fields, encoder) = (OnceLock::new(), OnceLock::new());
-        Ok(Collection { store, record, images, captions, writer, fields, memory, encoders, encoder })
+        let (fields, words, encoder) = (OnceLock::new(), Mutex::default(), OnceLock::new());
+        Ok(Collection { store, record, images, captions, writer, fields, words, memory, encoders, encoder })
     }
 
     /// Its name.
@@ -132,6 +136,11 @@ impl Collection {
             ));
         }
         Ok(self.encoder.get_or_init(|| encoder))
+    }
+
+    /// What holds its pictures against words, loaded when first asked for.
+    pub(super) fn matcher(&self) -> Result<Arc<Matcher>> {
+        self.encoders.matcher(self.model())
     }
 
     /// That `model` is the one that made the vectors, by name or by its files' content.
@@ -208,6 +217,7 @@ impl Collection {
         captions.iter().for_each(|slot| batch.remove_vector(self.captions.record.id, *slot));
         self.store.commit(batch)?;
         self.remove_fields(&fields);
+        self.remove_words(fields.iter().map(|(_, item)| item.id));
         self.images.remove(&images);
         self.captions.remove(&captions);
         Ok(removed)

@@ -9,16 +9,19 @@
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
-//! 6. `filter`     conditions to an allowed set, by the index of items' `fields`.
-//! 7. `query`      terms to a vector, spaces searched within the allowed set and fused, hits dressed.
+//!    `captions` writes some from pictures, and drops those that lie, where ingestion asks for it.
+//! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
+//! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
 //!    `browse` lists items and fields for those who look around.
-//! 8. this file opens the data directory, and creates, lists and drops collections.
+//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`.
+//! 9. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
 mod batched;
 mod browse;
 mod caller;
+mod captions;
 mod collection;
 pub mod decode;
 mod encoders;
@@ -26,21 +29,30 @@ pub mod fetch;
 mod fields;
 mod filter;
 mod gate;
+mod keywords;
+mod matcher;
+mod picture;
 mod query;
 mod queue;
 mod recent;
+mod rerank;
+mod sides;
 mod space;
 mod upsert;
+mod words;
 
-pub use crate::models::{ModelOptions, Pixels, Progress};
+pub use crate::models::{Blip, Decoding, Features, ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use browse::Page;
 pub use caller::Caller;
+pub use captions::{Described, Describer, Fate, Sketch, VERDICTS, Verdict, WRITER};
 pub use collection::{Collection, Info, SpaceInfo};
-pub use encoders::{Encoder, load as load_encoder};
+pub use encoders::{CAPTIONER, Encoder, MATCHER, load as load_encoder, load_captioner, load_matcher};
+pub use matcher::MatchOptions;
 pub use fields::{Facet, FacetKind};
 pub use gate::{Gate, Memory};
 pub use queue::{Load, QueueOptions};
+pub use rerank::fused;
 pub use upsert::NewItem;
 
 use crate::error::{Error, Result};
@@ -82,8 +94,17 @@ impl Engine {
 
     /// The same with other queues before the models.
     pub fn open_with(options: EngineOptions, queue: QueueOptions) -> Result<Self> {
+        Engine::open_matching(options, queue, MatchOptions::default())
+    }
+
+    /// The same with another matcher.
+    pub fn open_matching(
+        options: EngineOptions,
+        queue: QueueOptions,
+        matching: MatchOptions,
+    ) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
-        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue));
+        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue, matching));
         let (memory, open, making) = (Arc::default(), Mutex::default(), Mutex::default());
         Ok(Engine { store, encoders, memory, open, making })
     }
@@ -182,9 +203,12 @@ impl Engine {
         &self.memory
     }
 
-    /// What the queues before the loaded models have done: (model, `text` or `image`, load).
+    /// What the queues before the loaded models have done: (model, what it is for, load). `text` and `image` are an encoder's,
+    /// `picture` and `match` a matcher's.
     pub fn loads(&self) -> Vec<(String, &'static str, Load)> {
-        self.encoders.loaded().iter().flat_map(|encoder| encoder.loads()).collect()
+        let (encoders, matchers) = (self.encoders.loaded(), self.encoders.loaded_matchers());
+        let matching = matchers.iter().flat_map(|matcher| matcher.loads());
+        encoders.iter().flat_map(|encoder| encoder.loads()).chain(matching).collect()
     }
 
     /// Whether it was made now.

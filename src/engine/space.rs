@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
 use crate::types::ItemId;
+use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -126,6 +127,12 @@ impl Space {
         items.sort_unstable();
         items.dedup();
         items
+    }
+
+    /// The items of slots.
+    pub fn owners_of(&self, slots: &RoaringBitmap) -> impl Iterator<Item = ItemId> {
+        let owners = self.read();
+        slots.iter().filter_map(move |slot| owners.of_slot.get(&slot).copied())
     }
 
     /// An item's first vector.

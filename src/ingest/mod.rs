@@ -4,7 +4,8 @@
 //! 2. `listing`  walks the sources; the manifest says which entries are unchanged, and they are done.
 //! 3. `prepare`  fetches, reads the `sidecar` files, hashes; known bytes need no more, others are decoded. Many threads, whose
 //!    memory a gate (`engine::Gate`) keeps bounded.
-//! 4. `writer`   collects batches, has the engine encode and write each at once, and goes image by image where one fails.
+//! 4. `writer`   collects batches, has captions written and judged where the settings say so, has the engine encode and write
+//!    each at once, and goes image by image where one fails.
 //! 5. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
 //! 6. `listing`  at the end, if asked, removes what the sources no longer list.
 //!
@@ -25,7 +26,7 @@ mod writer;
 
 pub use folder::Folder;
 pub use options::{Captions, IndexOptions, Shard};
-pub use report::{Cancel, Event, Refusal, Reporter, Silent, Summary};
+pub use report::{Cancel, Captioned, Event, Refusal, Reporter, Silent, Summary};
 pub use source::{Entry, Fetched, Listed, Sidecar, SidecarKind, Source, open};
 
 use crate::engine::Collection;

@@ -1,8 +1,7 @@
 //! The models that ship with Eyeshot, compiled into the program, so that they work from any folder and offline.
 
-use super::Role;
 use super::files::ModelFiles;
-use crate::{Error, Result};
+use crate::{Error, Result, config};
 
 /// One file of the demo CLIP: its name, and its bytes.
 macro_rules! shipped {
@@ -24,8 +23,16 @@ pub(super) fn clip() -> ModelFiles {
     ModelFiles::in_memory("demo", CLIP)
 }
 
-/// The demo BLIP, which is not shipped yet.
-pub(super) fn blip(role: Role) -> Result<ModelFiles> {
-    let fix = format!("name a checkpoint that can be a {role:?}, by its id or directory").to_lowercase();
-    Err(Error::NotFound { kind: "model", name: "demo".to_owned(), fix })
+/// The demo BLIP.
+///
+/// # Errors
+/// [`Error::NotFound`] where the assets folder is not there.
+pub(super) fn blip() -> Result<ModelFiles> {
+    let folder = config::assets().map(|assets| assets.join("models/demo-blip")).filter(|dir| dir.is_dir());
+    let folder = folder.ok_or_else(|| Error::NotFound {
+        kind: "model",
+        name: "assets/models/demo-blip".into(),
+        fix: "set EYESHOT_ASSETS to the assets folder of the eyeshot sources".into(),
+    })?;
+    ModelFiles::from_dir("demo", &folder)
 }

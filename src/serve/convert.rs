@@ -5,7 +5,7 @@ use super::proto::v1 as pb;
 use crate::engine::{Collection, Info};
 use crate::error::{Error, Result};
 use crate::types::item::local_time;
-use crate::types::{Filter, Hit, Item, ItemId, Payload, Query, Side, Term, TermKind};
+use crate::types::{Filter, Hit, Item, ItemId, Payload, Query, Rerank, Side, Term, TermKind};
 use pb::field_condition::Test as Leaf;
 use prost_types::value::Kind;
 use serde_json::{Number, Value as Json};
@@ -96,9 +96,8 @@ pub fn collection_name(name: &str) -> &str {
 
 /// A query, with its URIs fetched: may take long.
 pub fn query(request: pb::QueryRequest, app: &App, collection: &Collection) -> Result<Query> {
-    if request.rerank || request.match_threshold.is_some() {
-        let what = "this server has no image-text matcher yet";
-        return Err(Error::unsupported(what, "leave out rerank and match_threshold"));
+    if !request.rerank && request.match_threshold.is_some() {
+        return Err(Error::invalid("match_threshold without rerank", "set rerank too"));
     }
     if request.terms.len() > MAX_TERMS {
         let what = format!("{} terms", request.terms.len());
@@ -109,6 +108,8 @@ pub fn query(request: pb::QueryRequest, app: &App, collection: &Collection) -> R
         Ok(pb::Side::Unspecified | pb::Side::Image) => Side::Image,
         Ok(pb::Side::Caption) => Side::Caption,
         Ok(pb::Side::Both) => Side::Both,
+        Ok(pb::Side::Words) => Side::Words,
+        Ok(pb::Side::All) => Side::All,
         Err(_) => {
             return Err(Error::invalid(format!("side {}", request.side), "use a value of the enum Side"));
         }
@@ -121,8 +122,14 @@ pub fn query(request: pb::QueryRequest, app: &App, collection: &Collection) -> R
         min_score: request.score_threshold,
         ef: request.ef.map(|n| n as usize),
         exact: request.exact,
+        rerank: request.rerank.then(|| rerank(request.rerank_top, request.match_threshold)),
         ..Query::new(terms.collect::<Result<_>>()?)
     })
+}
+
+fn rerank(top: Option<u32>, min_match: Option<f32>) -> Rerank {
+    let usual = Rerank::default();
+    Rerank { top: top.map_or(usual.top, |top| top as usize), min_match, ..usual }
 }
 
 fn term(at: usize, term: pb::Term, app: &App, collection: &Collection) -> Result<Term> {
@@ -244,6 +251,7 @@ pub fn hit(hit: Hit, with_payload: bool, with_captions: bool) -> pb::Hit {
         key: hit.key,
         score: hit.score,
         r#match: hit.matched,
+        unmatched: hit.unmatched,
         captions: if with_captions { hit.captions } else { vec![] },
         payload: with_payload.then(|| fields(hit.payload)),
     }
