@@ -80,7 +80,7 @@ impl Packed {
 
 /// Whether [`attend`] takes heads of this width.
 pub fn takes_heads_of(width: usize) -> bool {
-    width > 0 && width % 16 == 0 && width <= 128
+    width > 0 && width.is_multiple_of(16) && width <= 128
 }
 
 /// softmax(q k^T / sqrt(d)) v for each head of each row of `qkv`, (batch, length, 3 x width) with queries, keys and values
