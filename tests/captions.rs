@@ -32,8 +32,19 @@ fn match_and_caption_print_what_scripts_read() {
     let home = tempfile::tempdir().unwrap();
     photos(home.path());
     let (matcher, captioner) = (fixture("matcher"), fixture("captioner"));
-    let pair = ["match", "--matcher", &matcher, "--text", "a cat", "--text", "a dog", "--image", "photos/silent.png"];
-    let lines = run(home.path(), [&pair[..], &["--image", "photos/spoken.png", "--json"]].concat()).expect(0).json();
+    let pair = [
+        "match",
+        "--matcher",
+        &matcher,
+        "--text",
+        "a cat",
+        "--text",
+        "a dog",
+        "--image",
+        "photos/silent.png",
+    ];
+    let lines =
+        run(home.path(), [&pair[..], &["--image", "photos/spoken.png", "--json"]].concat()).expect(0).json();
     assert_eq!(lines.len(), 4);
     for line in &lines {
         assert_eq!(fields(line), ["text", "image", "match", "cosine"]);
@@ -45,7 +56,9 @@ fn match_and_caption_print_what_scripts_read() {
 
     let names = ["photos/silent.png", "photos/twin.png", "photos/spoken.png"];
     let write = |more: &[&str]| {
-        run(home.path(), [&["caption", "--captioner", &captioner, "--json"], &names[..], more].concat()).expect(0).json()
+        run(home.path(), [&["caption", "--captioner", &captioner, "--json"], &names[..], more].concat())
+            .expect(0)
+            .json()
     };
     let lines = write(&[]);
     assert_eq!(lines.iter().map(|line| line["image"].as_str().unwrap()).collect::<Vec<_>>(), names);
@@ -77,26 +90,42 @@ fn match_and_caption_print_what_scripts_read() {
 fn ingestion_writes_what_is_missing_and_judges_what_is_there() {
     let home = tempfile::tempdir().unwrap();
     photos(home.path());
-    let (clip, matcher, captioner) = (tiny_clip().display().to_string(), fixture("matcher"), fixture("captioner"));
+    let (clip, matcher, captioner) =
+        (tiny_clip().display().to_string(), fixture("matcher"), fixture("captioner"));
     let index = |more: &[&str]| {
         let models = ["--model", &clip, "--matcher", &matcher, "--captioner", &captioner];
-        run(home.path(), [&["index", "photos", "--json"], &models[..], more].concat()).expect(0).json().pop().unwrap()
+        run(home.path(), [&["index", "photos", "--json"], &models[..], more].concat())
+            .expect(0)
+            .json()
+            .pop()
+            .unwrap()
     };
     let items = || -> Vec<(String, Vec<String>, Value)> {
         let hits = run(home.path(), ["search", "a cat", "--json"]).expect(0).json();
         let mut items: Vec<_> = hits
             .into_iter()
             .map(|hit| {
-                let captions = hit["captions"].as_array().unwrap().iter().map(|c| c.as_str().unwrap().to_owned());
-                (hit["key"].as_str().unwrap().rsplit('/').next().unwrap().to_owned(), captions.collect(), hit["payload"].clone())
+                let captions =
+                    hit["captions"].as_array().unwrap().iter().map(|c| c.as_str().unwrap().to_owned());
+                (
+                    hit["key"].as_str().unwrap().rsplit('/').next().unwrap().to_owned(),
+                    captions.collect(),
+                    hit["payload"].clone(),
+                )
             })
             .collect();
         items.sort_by(|a, b| a.0.cmp(&b.0));
         items
     };
     let summary = index(&["--captions", "blip"]);
-    assert_eq!(summary["captions"], json!({"written": 2, "kept": 0, "replaced": 0, "dropped": 0}), "{summary}");
-    let written = run(home.path(), ["caption", "--captioner", &captioner, "photos/silent.png", "--json"]).expect(0).json();
+    assert_eq!(
+        summary["captions"],
+        json!({"written": 2, "kept": 0, "replaced": 0, "dropped": 0}),
+        "{summary}"
+    );
+    let written = run(home.path(), ["caption", "--captioner", &captioner, "photos/silent.png", "--json"])
+        .expect(0)
+        .json();
     let written = written[0]["caption"].as_str().unwrap().trim().to_owned();
     let found = items();
     assert_eq!(found[0].1, [written.clone()], "silent.png says what `caption` says");
@@ -107,15 +136,29 @@ fn ingestion_writes_what_is_missing_and_judges_what_is_there() {
 
     // The least probability decides: with 0 all is kept, with 1 nothing is.
     let summary = index(&["--captions", "capfilt", "--keep-match", "0"]);
-    assert_eq!((&summary["captions"]["kept"], &summary["captions"]["written"]), (&json!(2), &json!(2)), "{summary}");
+    assert_eq!(
+        (&summary["captions"]["kept"], &summary["captions"]["written"]),
+        (&json!(2), &json!(2)),
+        "{summary}"
+    );
     let summary = index(&["--captions", "capfilt", "--keep-match", "1"]);
-    assert_eq!(summary["captions"], json!({"written": 0, "kept": 0, "replaced": 0, "dropped": 4}), "{summary}");
+    assert_eq!(
+        summary["captions"],
+        json!({"written": 0, "kept": 0, "replaced": 0, "dropped": 4}),
+        "{summary}"
+    );
     let found = items();
     assert!(found.iter().all(|(_, captions, _)| captions.is_empty()), "{found:?}");
     let verdicts = found[1].2["capfilt"].as_array().unwrap();
     assert_eq!(fields(&verdicts[0]), ["caption", "match", "verdict", "reason"]);
     assert_eq!((&verdicts[0]["caption"], &verdicts[1]["caption"]), (&json!("a cat"), &json!("a red car")));
-    let dropped = ["search", "a cat", "--filter", "capfilt.verdict = dropped and capfilt.caption = \"a cat\"", "--json"];
+    let dropped = [
+        "search",
+        "a cat",
+        "--filter",
+        "capfilt.verdict = dropped and capfilt.caption = \"a cat\"",
+        "--json",
+    ];
     assert_eq!(run(home.path(), dropped).expect(0).json().len(), 1);
 
     // Between the two: what is kept matches at least so well, and the rest does not.
@@ -126,9 +169,12 @@ fn ingestion_writes_what_is_missing_and_judges_what_is_there() {
     let kept: Vec<bool> = verdicts.iter().map(|verdict| verdict["verdict"] == "kept").collect();
     assert_eq!(kept, [p(&verdicts[0]) == high, p(&verdicts[1]) == high], "{verdicts:?}");
 
-    let none = ["index", "photos", "--captions", "none,capfilt", "--matcher", &matcher, "--captioner", &captioner];
+    let none =
+        ["index", "photos", "--captions", "none,capfilt", "--matcher", &matcher, "--captioner", &captioner];
     assert!(run(home.path(), none).expect(2).err.contains("none,blip"));
-    assert!(run(home.path(), ["index", "photos", "--captions", "blip"]).expect(2).err.contains("--captioner"));
+    assert!(
+        run(home.path(), ["index", "photos", "--captions", "blip"]).expect(2).err.contains("--captioner")
+    );
 }
 
 #[test]
@@ -158,6 +204,7 @@ fn compositional_reports_every_stage_and_its_controls() {
             assert_eq!((share("individual"), share("pair")), (0.25, 0.5), "{row}");
         }
     }
-    let stages: Vec<&str> = rows.iter().step_by(3).take(4).map(|row| row["stage"].as_str().unwrap()).collect();
+    let stages: Vec<&str> =
+        rows.iter().step_by(3).take(4).map(|row| row["stage"].as_str().unwrap()).collect();
     assert_eq!(stages, ["clip", "blip-itc", "blip-itm", "fused"]);
 }

@@ -6,7 +6,8 @@ mod common;
 
 use common::{picture, tiny_clip};
 use eyeshot::engine::{
-    Caller, Collection, Engine, EngineOptions, MatchOptions, ModelOptions, QueueOptions, decode, fused, load_matcher,
+    Caller, Collection, Engine, EngineOptions, MatchOptions, ModelOptions, QueueOptions, decode, fused,
+    load_matcher,
 };
 use eyeshot::ingest::{self, Cancel, IndexOptions, Silent};
 use eyeshot::types::{Hit, Query, Rerank, Side, Term, TermKind, uri};
@@ -54,7 +55,8 @@ impl World {
         (0..PICTURES).for_each(|seed| picture(&photos.join(format!("{seed:02}.png")), seed + 1));
         let engine = engine(&home.path().join("data"), &matcher(), 1 << 20);
         let collection = engine.collection_or_new("c", Some(tiny_clip().to_str().unwrap())).unwrap();
-        ingest::index(&collection, &[&photos], &IndexOptions::default(), &Silent, &Cancel::default()).unwrap();
+        ingest::index(&collection, &[&photos], &IndexOptions::default(), &Silent, &Cancel::default())
+            .unwrap();
         World { home, engine, collection }
     }
 
@@ -219,7 +221,8 @@ fn what_cannot_be_reranked_says_so() {
         assert!(said.contains(wanted), "{said}");
     };
     let bytes = std::fs::read(world.path(1)).unwrap();
-    let picture = Query { rerank: all(), ..Query::new(vec![Term { kind: TermKind::Image(bytes), weight: 1.0 }]) };
+    let picture =
+        Query { rerank: all(), ..Query::new(vec![Term { kind: TermKind::Image(bytes), weight: 1.0 }]) };
     check(picture, "no");
     check(query(&[("x", 1.0)], Some(Rerank { top: 0, ..Rerank::default() })), "1 to");
     check(query(&[("x", 1.0)], Some(Rerank { top: 100_000, ..Rerank::default() })), "1 to");
@@ -237,7 +240,8 @@ fn what_cannot_be_reranked_says_so() {
     for (name, wanted) in [("clip/gelu", "clip"), ("blip/captioner", "can"), ("nowhere", "no")] {
         let name = fixture(name);
         let engine = engine(&data, &name, 0);
-        let said = engine.collection("c").unwrap().query(&query(&[("x", 1.0)], all())).unwrap_err().to_string();
+        let said =
+            engine.collection("c").unwrap().query(&query(&[("x", 1.0)], all())).unwrap_err().to_string();
         assert!(said.contains(&name) && said.contains(wanted), "{name}: {said}");
     }
     let progress = Arc::new(models::Silent);

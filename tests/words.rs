@@ -32,7 +32,11 @@ fn words_follow_what_is_written_and_removed() {
     home.index(&IndexOptions::default());
     assert_eq!(words(&home, "img_0001"), ["IMG_0001.png", "IMG_0002.png", "IMG_0003.png"]);
     assert_eq!(words(&home, "0002"), ["IMG_0002.png"]);
-    assert_eq!(words(&home, "Lighthouse"), ["IMG_0003.png", "IMG_0002.png"], "the shorter caption says it louder");
+    assert_eq!(
+        words(&home, "Lighthouse"),
+        ["IMG_0003.png", "IMG_0002.png"],
+        "the shorter caption says it louder"
+    );
     assert_eq!(words(&home, "trip"), ["IMG_0003.png"]);
     assert_eq!(names(&home, &[("lighthouse", 1.0)], Side::Words, Some("year = 2020")), ["IMG_0003.png"]);
     assert_eq!(names(&home, &[("lighthouse", 1.0), ("dusk", -1.0)], Side::Words, None), ["IMG_0003.png"]);

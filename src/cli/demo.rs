@@ -25,8 +25,9 @@ const QUERIES: &[(&str, Option<&str>)] = &[
     ("pizza", Some("count >= 3 and background = sky")),
 ];
 
-/// What words alone tell little about: the demo asks it twice, the second time reranked.
-const RELATION: &str = "a koala left of a rocket";
+/// One of the scenes shows the second, and to the encoder both say the same: asked first plainly, then reranked.
+const RELATIONS: [&str; 2] =
+    ["a penguin left of a fire extinguisher", "a fire extinguisher left of a penguin"];
 
 /// Index the images that ship with eyeshot, and search them
 ///
@@ -53,8 +54,11 @@ impl Demo {
         for (text, filter) in QUERIES {
             ask(&collection, text, *filter, None, shared.json)?;
         }
-        ask(&collection, RELATION, None, None, shared.json)?;
-        ask(&collection, RELATION, None, Some(Rerank::default()), shared.json)?;
+        for rerank in [None, Some(Rerank::default())] {
+            for text in RELATIONS {
+                ask(&collection, text, None, rerank.clone(), shared.json)?;
+            }
+        }
         like_the_first(&collection, shared.json)?;
         if !self.once {
             note(shared, "\ngo on with: eyeshot search -c demo \"four violins\"");

@@ -194,12 +194,19 @@ fn reranked(
     }
     let (after, ms) = ask()?;
     let (_, ms_again) = ask()?;
-    let related: Vec<bool> = cases.iter().filter(|case| words(case)).map(|case| is_relational(&case.ask)).collect();
+    let related: Vec<bool> =
+        cases.iter().filter(|case| words(case)).map(|case| is_relational(&case.ask)).collect();
     let of_related = |ranks: &[Option<usize>]| -> Vec<Option<usize>> {
         ranks.iter().zip(&related).filter(|(_, related)| **related).map(|(rank, _)| *rank).collect()
     };
     let relational_before = recalls(&of_related(before));
-    Ok(Reranked { all: recalls(&after), relational_before, relational: recalls(&of_related(&after)), ms, ms_again })
+    Ok(Reranked {
+        all: recalls(&after),
+        relational_before,
+        relational: recalls(&of_related(&after)),
+        ms,
+        ms_again,
+    })
 }
 
 fn is_relational(ask: &Ask) -> bool {

@@ -44,9 +44,7 @@ impl Compositional {
         let rows = compositional::run(&encoder, &blip, &pictures, &|| bar.step())?;
         bar.finish();
         if !shared.json {
-            output::text(
-                "stage     pictures  contrast     individual   pair   both    set      n    ECE",
-            )?;
+            output::text("stage     pictures  contrast     individual   pair   both    set      n    ECE")?;
         }
         rows.iter()
             .try_for_each(|row| if shared.json { output::json(row) } else { output::text(line(row)) })?;

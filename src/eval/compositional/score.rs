@@ -58,7 +58,7 @@ fn row(stage: &'static str, images: Shown, contrast: &str, told: &[(&Picture, &[
             .filter_map(|(place, right)| Some(*right && *set.get(&(place + 1))?))
     });
     let whole = sets.values().filter(|set| set.len() == 4).map(|set| set.values().all(|right| *right));
-    let opposites = told
+    let pairs = told
         .iter()
         .filter_map(|(picture, scores)| Some(scores.get(picture.answer)? > scores.get(picture.opposite?)?));
     let ece = (stage == "blip-itm" && images == Shown::Own).then(|| {
@@ -138,7 +138,10 @@ mod tests {
         let mut scores: Vec<Vec<f32>> = (0..8).map(|at| sure(at % 4)).collect();
         let get = |scores: &[Vec<f32>]| rows("clip", Shown::Own, &pictures, scores).remove(0);
         let row = get(&scores);
-        assert_eq!((row.individual, row.pair, row.both, row.set, row.n), (1.0, Some(1.0), Some(1.0), Some(1.0), 8));
+        assert_eq!(
+            (row.individual, row.pair, row.both, row.set, row.n),
+            (1.0, Some(1.0), Some(1.0), Some(1.0), 8)
+        );
         // One picture is taken for its opposite, and one cannot be told from another.
         scores[5] = sure(0);
         scores[2] = vec![0.0, 0.5, 0.5, 0.0];
