@@ -44,8 +44,7 @@ fn pictures(blip: &Blip) -> Vec<Features> {
 }
 
 fn texts(key: &str) -> Vec<String> {
-    let json: Value =
-        serde_json::from_slice(&fs::read(fixtures().join("blip/texts.json")).unwrap()).unwrap();
+    let json: Value = serde_json::from_slice(&fs::read(fixtures().join("blip/texts.json")).unwrap()).unwrap();
     serde_json::from_value(json[key].clone()).unwrap()
 }
 
@@ -334,11 +333,9 @@ fn what_a_checkpoint_cannot_do_is_said() {
 #[test]
 fn one_directory_may_match_and_write() {
     let copy = Copy::of("matcher");
-    let writer = candle_core::safetensors::load(
-        fixtures().join("blip/captioner/model.safetensors"),
-        &Device::Cpu,
-    )
-    .unwrap();
+    let writer =
+        candle_core::safetensors::load(fixtures().join("blip/captioner/model.safetensors"), &Device::Cpu)
+            .unwrap();
     copy.edit_weights(|tensors| {
         let parts = writer.into_iter().filter(|(name, _)| name.starts_with("text_decoder."));
         tensors.extend(parts);

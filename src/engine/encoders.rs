@@ -5,7 +5,7 @@ use super::batched::Batched;
 use super::matcher::{MatchOptions, Matcher};
 use super::queue::QueueOptions;
 use crate::error::{Error, Result};
-use crate::models::{self, Blip, Clip, ModelOptions, Progress};
+use crate::models::{self, Blip, Clip, ModelOptions, Progress, Role};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ pub const CAPTIONER: &str = "Salesforce/blip-image-captioning-base";
 
 /// Finds and loads the matcher of that name.
 pub fn load_matcher(model: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Blip> {
-    let blip = load_blip(model, options, progress)?;
+    let blip = load_blip(Role::Matcher, model, options, progress)?;
     match blip.can_match() {
         true => Ok(blip),
         false => Err(cannot(&blip, "match pictures and texts", MATCHER)),
@@ -33,15 +33,15 @@ pub fn load_matcher(model: &str, options: &ModelOptions, progress: &dyn Progress
 
 /// Finds and loads the captioner of that name.
 pub fn load_captioner(model: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Blip> {
-    let blip = load_blip(model, options, progress)?;
+    let blip = load_blip(Role::Captioner, model, options, progress)?;
     match blip.can_caption() {
         true => Ok(blip),
         false => Err(cannot(&blip, "write captions", CAPTIONER)),
     }
 }
 
-fn load_blip(model: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Blip> {
-    Blip::load(&models::resolve_blip(model, options, progress)?, options)
+fn load_blip(role: Role, model: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Blip> {
+    Blip::load(&models::resolve_as(role, model, options, progress)?, options)
 }
 
 fn cannot(blip: &Blip, what: &str, other: &str) -> Error {

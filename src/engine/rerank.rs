@@ -71,11 +71,11 @@ impl Collection {
         let top = rerank.top.min(hits.len());
         while at < top {
             let (seen, rest) = hits.split_at_mut(at);
-            let few = &mut rest[..AT_ONCE.min(top - at)];
             let over = at > 0 && started.elapsed().saturating_add(last) > rerank.budget;
-            if over || settled(seen, few, wanted) {
+            if over || settled(seen, rest, wanted) {
                 break;
             }
+            let Some(few) = rest.get_mut(..AT_ONCE.min(top - at)) else { break };
             let began = Instant::now();
             let waiting = if at == 0 { caller } else { &hurried };
             match self.look(&matcher, &texts, few, waiting) {

@@ -1,5 +1,6 @@
-//! The model that ships with Eyeshot, compiled into the program, so that it works from any folder and offline.
+//! The models that ship with Eyeshot, compiled into the program, so that they work from any folder and offline.
 
+use super::Role;
 use super::files::ModelFiles;
 use crate::{Error, Result, config};
 
@@ -23,16 +24,19 @@ pub(super) fn clip() -> ModelFiles {
     ModelFiles::in_memory("demo", CLIP)
 }
 
-/// The demo BLIP.
+/// The demo BLIP, from the assets folder: matcher and captioner in one.
 ///
 /// # Errors
-/// [`Error::NotFound`] where the assets folder is not there.
-pub(super) fn blip() -> Result<ModelFiles> {
+/// [`Error::NotFound`] where it is not there, and for a role that it does not play.
+pub(super) fn blip(role: Role) -> Result<ModelFiles> {
+    let missing = |fix: String| Error::NotFound { kind: "model", name: "demo".to_owned(), fix };
+    if !matches!(role, Role::Matcher | Role::Captioner) {
+        let fix = format!("name a checkpoint that can be a {role:?}, by its id or directory").to_lowercase();
+        return Err(missing(fix));
+    }
     let folder = config::assets().map(|assets| assets.join("models/demo-blip")).filter(|dir| dir.is_dir());
-    let folder = folder.ok_or_else(|| Error::NotFound {
-        kind: "model",
-        name: "assets/models/demo-blip".into(),
-        fix: "set EYESHOT_ASSETS to the assets folder of the eyeshot sources".into(),
+    let folder = folder.ok_or_else(|| {
+        missing("assets/models/demo-blip is not there: set EYESHOT_ASSETS to the assets folder of the eyeshot sources".into())
     })?;
     ModelFiles::from_dir("demo", &folder)
 }

@@ -28,7 +28,7 @@ impl Abilities {
         let answers = config.says("BlipForQuestionAnswering") || (has(ENCODER) && has(DECODER) && !matches);
         let captions =
             config.says("BlipForConditionalGeneration") || (has(DECODER) && (matches || !has(ENCODER)));
-        let abilities = Abilities { matches, captions: captions && !(answers && !matches), answers };
+        let abilities = Abilities { matches, captions: captions && (matches || !answers), answers };
         if abilities == Abilities::default() {
             return Err(files.error(format!(
                 "it can neither match nor write: it has no tensor {MATCHER}, and none {DECODER}"
