@@ -128,7 +128,7 @@ fn ingestion_writes_what_is_missing_and_judges_what_is_there() {
         .json();
     let written = written[0]["caption"].as_str().unwrap().trim().to_owned();
     let found = items();
-    assert_eq!(found[0].1, [written.clone()], "silent.png says what `caption` says");
+    assert_eq!(found[0].1, std::slice::from_ref(&written), "silent.png says what `caption` says");
     assert_eq!(found[1].1, ["a cat", "a red car"], "who has captions keeps them");
     assert_eq!(found[2].1, [written], "known bytes are described too");
     assert_eq!((&found[0].2["caption_model"], &found[1].2), (&json!(captioner), &json!({})));

@@ -472,3 +472,40 @@ async fn health_and_reflection_tell_what_is_there() {
         assert!(names.contains(&format!("eyeshot.v1.{name}")), "{names:?}");
     }
 }
+
+#[tokio::test]
+async fn hits_are_reranked_and_those_without_a_picture_say_so() {
+    let home = tempfile::tempdir().unwrap();
+    indexed(home.path());
+    let matcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/blip/matcher");
+    let served = Served::start(home.path(), &["--matcher", matcher.to_str().unwrap()]).await;
+    upsert(&mut served.images(), vec![of_bytes("sent", bytes(home.path(), 9))]).await.unwrap();
+    let mut search = served.search();
+    let asked = pb::QueryRequest { rerank: true, ..text("a cat") };
+    let hits = search.query(asked.clone()).await.unwrap().into_inner().hits;
+    assert_eq!(hits.len(), 4);
+    assert!(hits[..3].iter().all(|hit| hit.r#match.is_some() && hit.unmatched.is_none()));
+    assert!(hits[3].key == "sent" && hits[3].unmatched().contains("not kept"), "{:?}", hits[3]);
+
+    let least = hits[1].r#match();
+    let some = pb::QueryRequest { match_threshold: Some(least), ..asked.clone() };
+    let better = search.query(some).await.unwrap().into_inner().hits;
+    assert!(better.iter().all(|hit| hit.r#match() >= least) && (1..=3).contains(&better.len()));
+    let one = pb::QueryRequest { rerank_top: Some(1), ..asked.clone() };
+    let hits = search.query(one).await.unwrap().into_inner().hits;
+    assert_eq!(hits.iter().filter(|hit| hit.r#match.is_some() || hit.unmatched.is_some()).count(), 1);
+
+    let batch = pb::QueryBatchRequest { queries: vec![asked.clone(), text("a cat")] };
+    let outcomes = search.query_batch(batch).await.unwrap().into_inner().outcomes;
+    assert_eq!(outcomes.len(), 2);
+    let words = pb::QueryRequest { side: pb::Side::Words.into(), ..text("one") };
+    assert_eq!(names(search.query(words).await.unwrap().into_inner()), ["one.png"]);
+    for (query, reason) in [
+        (pb::QueryRequest { terms: vec![term(pb::term::Kind::Id(0))], ..asked.clone() }, "words"),
+        (pb::QueryRequest { rerank_top: Some(0), ..asked.clone() }, "1 to"),
+        (pb::QueryRequest { match_threshold: Some(2.0), ..asked }, "0 to 1"),
+    ] {
+        let status = search.query(query).await.unwrap_err();
+        assert!(status.code() == Code::InvalidArgument && status.message().contains(reason), "{status}");
+    }
+}

@@ -5,7 +5,7 @@ use super::batched::Batched;
 use super::matcher::{MatchOptions, Matcher};
 use super::queue::QueueOptions;
 use crate::error::{Error, Result};
-use crate::models::{self, Role, Blip, Clip, ModelOptions, Progress};
+use crate::models::{self, Blip, Clip, ModelOptions, Progress, Role};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 

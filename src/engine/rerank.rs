@@ -21,10 +21,12 @@ use std::time::{Duration, Instant};
 const MOST: usize = 1000;
 /// How many are looked at together, between two looks at the clock.
 const AT_ONCE: usize = 8;
-/// How much a cosine counts beside the logit of a probability; measured by `eyeshot eval compositional` and `retrieval`.
-const COSINE: f32 = 10.0;
-/// Beyond this probability, or below its complement, a match is as good as certain, and the cosine alone decides.
-const CERTAIN: f32 = 0.999;
+/// How much a cosine counts beside the logit of a probability. On held-out scenes 10 to 80 do equally well (R@1 0.972 by cosine
+/// alone, 0.956 by probability alone, 0.992 by both), 5 and 1000 do worse.
+const COSINE: f32 = 20.0;
+/// Beyond this probability, or below its complement, a match is as good as certain, and the cosine alone decides. On the same
+/// scenes higher bounds give the same R@1, and let looking end early less often.
+const CERTAIN: f32 = 0.99;
 
 /// A hit and what looking at it told.
 pub(super) struct Ranked {
@@ -69,11 +71,11 @@ impl Collection {
         let top = rerank.top.min(hits.len());
         while at < top {
             let (seen, rest) = hits.split_at_mut(at);
-            let few = &mut rest[..AT_ONCE.min(top - at)];
             let over = at > 0 && started.elapsed().saturating_add(last) > rerank.budget;
-            if over || settled(seen, few, wanted) {
+            if over || settled(seen, rest, wanted) {
                 break;
             }
+            let Some(few) = rest.get_mut(..AT_ONCE.min(top - at)) else { break };
             let began = Instant::now();
             let waiting = if at == 0 { caller } else { &hurried };
             match self.look(&matcher, &texts, few, waiting) {

@@ -106,7 +106,7 @@ pub fn resolve_as(
     progress: &dyn Progress,
 ) -> Result<ModelFiles> {
     match (spec, role) {
-        ("demo", Role::Matcher | Role::Captioner | Role::Answerer) => demo::blip(),
+        ("demo", Role::Matcher | Role::Captioner | Role::Answerer) => demo::blip(role),
         _ => resolve(spec, options, progress),
     }
 }

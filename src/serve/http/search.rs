@@ -39,6 +39,8 @@ pub struct SearchBody {
     /// Whether the best hits are held against the words by an image-text matcher, and ordered by its probability.
     #[serde(default)]
     rerank: bool,
+    /// With `rerank`: how many of the best are held against the words; 32 where absent.
+    rerank_top: Option<u32>,
     /// With `rerank`: only hits with at least this probability.
     match_threshold: Option<f32>,
     #[serde(default)]
@@ -74,6 +76,8 @@ pub enum SideName {
     Image,
     Caption,
     Both,
+    Words,
+    All,
 }
 
 /// A question that fits into a URL.
@@ -100,6 +104,7 @@ pub struct SearchQuery {
     #[serde(default)]
     #[param(default = false)]
     rerank: bool,
+    rerank_top: Option<u32>,
     match_threshold: Option<f32>,
     #[serde(default)]
     #[param(inline, default = "image")]
@@ -122,6 +127,9 @@ pub struct HitBody {
     key: String,
     /// Cosine between query and item, -1 to 1. Compare scores within one query only.
     score: f32,
+    /// Why `match` is absent where it was asked for: the file is gone, or has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unmatched: Option<String>,
     /// Probability that picture and words match, where reranked.
     #[serde(skip_serializing_if = "Option::is_none")]
     r#match: Option<f32>,
@@ -163,6 +171,7 @@ pub async fn get(
         with_payload: query.with_payload,
         with_captions: query.with_captions,
         rerank: query.rerank,
+        rerank_top: query.rerank_top,
         match_threshold: query.match_threshold,
         side: query.side,
         ef: None,
@@ -203,6 +212,7 @@ fn hit_body(hit: Hit, payload: bool, captions: bool) -> HitBody {
         key: hit.key,
         score: hit.score,
         r#match: hit.matched,
+        unmatched: hit.unmatched,
         captions: captions.then_some(hit.captions),
         payload: payload.then_some(hit.payload),
         width: 0,
@@ -217,6 +227,8 @@ impl SearchBody {
             SideName::Image => pb::Side::Image,
             SideName::Caption => pb::Side::Caption,
             SideName::Both => pb::Side::Both,
+            SideName::Words => pb::Side::Words,
+            SideName::All => pb::Side::All,
         };
         let terms = self.terms.into_iter().enumerate().map(|(at, term)| term.message(at));
         Ok(pb::QueryRequest {
@@ -229,6 +241,7 @@ impl SearchBody {
             with_payload: self.with_payload,
             with_captions: self.with_captions,
             rerank: self.rerank,
+            rerank_top: self.rerank_top,
             match_threshold: self.match_threshold,
             side: side.into(),
             ef: self.ef,
