@@ -1,38 +1,42 @@
 //! The engine's verbs as JSON, pictures and a page, for browsers and curl.
 //!
 //! A request's journey:
-//! 1. `listen`  takes connections, plain or TLS, bounds how many and how slow they are, and ends them when the server stops.
-//! 2. `gate`    knows the caller by a key or a session's cookie, and turns away pages of other sites.
-//! 3. `extract` reads bodies, queries and paths; `failure` is how everything that goes wrong looks.
-//! 4. `collections`, `search`, `items`, `pictures` and `fields` are the resources, a file each. They make the messages of
+//! 1. `gate`    knows the caller by a key or a session's cookie, and turns away pages of other sites.
+//! 2. `extract` reads bodies, queries and paths; `failure` is how everything that goes wrong looks.
+//! 3. `collections`, `search`, `items`, `pictures`, `fields`, `upload`, `index` and `duplicates` are the resources, a file each. They make the messages of
 //!    the gRPC services of what they read and go on as those do (`serve::convert`, `serve::work`), so that no rule stands twice.
-//! 5. `page`    serves the files of `page/`, which are in the program.
+//! 4. `page`    serves the files of `page/`, which are in the program.
 //!
 //! Not here: rules of queries, statuses of errors (`serve::convert`), how a picture is found (`serve::sources`).
 
 mod collections;
+mod duplicates;
 mod extract;
 mod failure;
 mod fields;
 mod filter;
 mod gate;
+mod index;
 mod items;
 mod json;
-pub(super) mod listen;
 mod page;
 mod pictures;
 mod search;
 mod thumbnails;
+mod upload;
 
 pub(super) use thumbnails::Thumbnails;
 
 use super::app::App;
 use super::auth::Keys;
 use super::health::Health;
+use super::measure::{Meter, measure};
+use super::metrics::{self, Metrics};
 use super::settings::Settings;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::{Json, Router, middleware};
 use failure::Failure;
 use serde_json::json;
@@ -61,37 +65,46 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 )]
 struct Api;
 
-/// Everything that is served.
-pub(super) fn router(app: App, health: Health, settings: &Settings) -> Router {
+/// Everything that is served; `services` are those of gRPC, for browsers.
+pub(super) fn router(
+    app: App,
+    health: Health,
+    settings: &Settings,
+    meter: Meter,
+    services: Router,
+) -> Router {
     let keys = Arc::new(settings.keys.clone());
     let (guarded, mut api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(collections::list, collections::create))
         .routes(routes!(collections::show, collections::delete))
         .routes(routes!(search::post, search::get))
-        .routes(routes!(items::list))
+        .routes(routes!(items::list, upload::post))
         .routes(routes!(items::show, items::delete))
         .routes(routes!(pictures::image))
         .routes(routes!(pictures::thumbnail))
         .routes(routes!(fields::list))
+        .routes(routes!(duplicates::list))
+        .routes(routes!(index::post))
         .split_for_parts();
     let (open, more) =
         OpenApiRouter::new().routes(routes!(gate::open_session, gate::close_session)).split_for_parts();
     api.merge(more);
     let described = Arc::new(serde_json::to_value(&api).unwrap_or_default());
+    let metrics = meter.metrics.clone();
+    let guarded = guarded.route("/metrics", get(move || read(metrics.clone())));
     let guarded = guarded.route_layer(middleware::from_fn_with_state(keys.clone(), gate::admit));
     let fixed = |name, value| SetResponseHeaderLayer::if_not_present(name, value);
     let plain = |text| HeaderValue::from_static(text);
     guarded
         .merge(open.layer(axum::Extension(keys)))
-        .route(
-            "/v1/openapi.json",
-            axum::routing::get(move || async move { Json(described.as_ref().clone()) }),
-        )
+        .route("/v1/openapi.json", get(move || async move { Json(described.as_ref().clone()) }))
         .with_state(app.clone())
-        .route("/health", axum::routing::get(healthy).with_state((app, health)))
+        .route("/health", get(healthy).with_state((app, health)))
         .merge(page::router())
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(meter, measure))
+        .merge(services.reset_fallback().layer(tonic_web::GrpcWebLayer::new()))
         .layer(DefaultBodyLimit::max(settings.message_bytes))
         .layer(RequestBodyTimeoutLayer::new(PAUSE))
         .layer(middleware::from_fn_with_state(gate::Hosts::of(settings), gate::same_site))
@@ -114,6 +127,14 @@ async fn healthy(State((app, health)): State<(App, Health)>) -> Response {
     }
 }
 
+/// What Prometheus reads. Not counted among the places for work: whoever watches has to see most when there is most to do.
+async fn read(metrics: Arc<Metrics>) -> Response {
+    match tokio::task::spawn_blocking(move || metrics.text()).await {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => Failure::broke().into_response(),
+    }
+}
+
 async fn nowhere() -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "not_found", "nothing is here: /v1/openapi.json lists what is")
 }
@@ -123,5 +144,5 @@ async fn wrong_method() -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_argument", what)
 }
 
-/// That those who hold no key of the server's are turned away.
+/// The keys, as many requests read them.
 type SharedKeys = Arc<Keys>;

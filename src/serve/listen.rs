@@ -1,7 +1,7 @@
 //! Connections: plain or TLS, HTTP/1.1 or HTTP/2, bounded in number and in patience.
 
-use super::super::app::stopped;
-use super::super::settings::{Settings, Tls};
+use super::app::stopped;
+use super::settings::{Settings, Tls};
 use crate::error::{Error, Result};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
