@@ -121,22 +121,29 @@ impl HttpBody for Noted {
     }
 }
 
-/// Ends an answer that would go on for ever when the server stops, so that the stop need not wait for it.
+/// Ends a call that would go on for ever when the server stops, so that the stop need not wait for it.
 pub async fn until_stop(
     State(stopping): State<watch::Receiver<bool>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let response = next.run(request).await;
-    let stopped: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(stopped(stopping));
-    response.map(|body| Body::new(Endless { body, stopped: Some(stopped) }))
+    // Both ways: whoever reads the request goes on for as long as the client does.
+    let until =
+        |body, last| Body::new(Endless { body, stopped: Some(Box::pin(stopped(stopping.clone()))), last });
+    let request = request.map(|body| until(body, None));
+    let mut trailers = HeaderMap::new();
+    trailers.insert(STATUS, HeaderValue::from(Code::Unavailable as i32));
+    trailers.insert("grpc-message", HeaderValue::from_static("the server is stopping"));
+    next.run(request).await.map(|body| until(body, Some(trailers)))
 }
 
-/// A gRPC stream that ends with UNAVAILABLE when the server stops.
+/// A stream that ends when the server stops.
 struct Endless {
     body: Body,
     /// None once it has ended so.
     stopped: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// How an answer ends then.
+    last: Option<HeaderMap>,
 }
 
 impl HttpBody for Endless {
@@ -152,10 +159,7 @@ impl HttpBody for Endless {
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Pending if stopped.as_mut().poll(cx).is_ready() => {
                 this.stopped = None;
-                let mut trailers = HeaderMap::new();
-                trailers.insert(STATUS, HeaderValue::from(Code::Unavailable as i32));
-                trailers.insert("grpc-message", HeaderValue::from_static("the server is stopping"));
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                Poll::Ready(this.last.take().map(|last| Ok(Frame::trailers(last))))
             }
             polled => polled,
         }

@@ -12,10 +12,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::net::IpAddr;
+use std::time::Duration;
+use tokio_stream::StreamExt;
 use utoipa::ToSchema;
 
 /// How long a session lasts, in seconds: thirty days.
 const SESSION: u32 = 30 * 24 * 3600;
+
+/// How long who sends too much may go on before being told.
+const HEAR_OUT: Duration = Duration::from_secs(5);
 
 /// Notes in the request what its caller may do, or turns it away.
 pub async fn admit(State(keys): State<SharedKeys>, mut request: Request, next: Next) -> Response {
@@ -26,6 +31,21 @@ pub async fn admit(State(keys): State<SharedKeys>, mut request: Request, next: N
         }
         Err(status) => Failure::from(status).into_response(),
     }
+}
+
+/// Turns away bodies that say they are too long. What comes is read and dropped for a while: a client that is still sending when
+/// the connection closes sees a broken pipe, and not why.
+pub async fn not_too_long(State(limit): State<usize>, request: Request, next: Next) -> Response {
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let Some(length) = length.filter(|length| *length > limit as u64) else { return next.run(request).await };
+    let mut body = request.into_body().into_data_stream();
+    _ = tokio::time::timeout(HEAR_OUT, async { while body.next().await.is_some_and(|part| part.is_ok()) {} })
+        .await;
+    let what = format!(
+        "a body of {length} bytes is over the length limit of {limit}: send less, or raise --max-message"
+    );
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "out_of_range", what).into_response()
 }
 
 /// Under which names the server may be spoken to.

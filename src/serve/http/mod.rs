@@ -106,6 +106,7 @@ pub(super) fn router(
         .layer(middleware::from_fn_with_state(meter, measure))
         .merge(services.reset_fallback().layer(tonic_web::GrpcWebLayer::new()))
         .layer(DefaultBodyLimit::max(settings.message_bytes))
+        .layer(middleware::from_fn_with_state(settings.message_bytes, gate::not_too_long))
         .layer(RequestBodyTimeoutLayer::new(PAUSE))
         .layer(middleware::from_fn_with_state(gate::Hosts::of(settings), gate::same_site))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, plain("nosniff")))
