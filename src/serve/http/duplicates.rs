@@ -1,6 +1,6 @@
 //! `/v1/collections/{collection}/duplicates`.
 
-use super::super::app::App;
+use crate::serve::app::App;
 use super::extract::{Path, Query};
 use super::failure::{Failure, Failures};
 use crate::engine::{Collection, Group, Likeness, Sameness, decode};

@@ -1,6 +1,6 @@
 //! How everything that goes wrong looks: a status, a code, and a message that says what to change.
 
-use super::super::convert;
+use crate::serve::convert;
 use crate::error::Error;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};

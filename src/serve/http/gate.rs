@@ -1,6 +1,6 @@
 //! Who is let in: holders of keys, sessions that a key opened, and no page of another site.
 
-use super::super::settings::Settings;
+use crate::serve::settings::Settings;
 use super::SharedKeys;
 use super::extract::Body;
 use super::failure::{Failure, Failures};
@@ -12,15 +12,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::net::IpAddr;
-use std::time::Duration;
-use tokio_stream::StreamExt;
 use utoipa::ToSchema;
 
 /// How long a session lasts, in seconds: thirty days.
 const SESSION: u32 = 30 * 24 * 3600;
-
-/// How long who sends too much may go on before being told.
-const HEAR_OUT: Duration = Duration::from_secs(5);
 
 /// Notes in the request what its caller may do, or turns it away.
 pub async fn admit(State(keys): State<SharedKeys>, mut request: Request, next: Next) -> Response {
@@ -31,21 +26,6 @@ pub async fn admit(State(keys): State<SharedKeys>, mut request: Request, next: N
         }
         Err(status) => Failure::from(status).into_response(),
     }
-}
-
-/// Turns away bodies that say they are too long. What comes is read and dropped for a while: a client that is still sending when
-/// the connection closes sees a broken pipe, and not why.
-pub async fn not_too_long(State(limit): State<usize>, request: Request, next: Next) -> Response {
-    let length =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    let Some(length) = length.filter(|length| *length > limit as u64) else { return next.run(request).await };
-    let mut body = request.into_body().into_data_stream();
-    _ = tokio::time::timeout(HEAR_OUT, async { while body.next().await.is_some_and(|part| part.is_ok()) {} })
-        .await;
-    let what = format!(
-        "a body of {length} bytes is over the length limit of {limit}: send less, or raise --max-message"
-    );
-    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "out_of_range", what).into_response()
 }
 
 /// Under which names the server may be spoken to.
@@ -122,7 +102,7 @@ pub async fn open_session(
     let secure = if proxied || keys.behind_tls { "; Secure" } else { "" };
     let cookie = format!(
         "{}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={SESSION}{secure}",
-        super::super::auth::COOKIE
+        crate::serve::auth::COOKIE
     );
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
@@ -131,7 +111,7 @@ pub async fn open_session(
 #[utoipa::path(delete, path = "/v1/session", tag = "session",
     responses((status = 204, description = "The cookie is taken back")))]
 pub async fn close_session() -> Response {
-    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", super::super::auth::COOKIE);
+    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", crate::serve::auth::COOKIE);
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
 }
 

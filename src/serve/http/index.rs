@@ -1,8 +1,8 @@
 //! `POST /v1/collections/{collection}/index`: a run over folders of the server's machine, told as it goes on.
 
-use super::super::app::App;
-use super::super::index;
-use super::super::proto::v1 as pb;
+use crate::serve::app::App;
+use crate::serve::index;
+use crate::serve::proto::v1 as pb;
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
 use crate::ingest::Refusal;

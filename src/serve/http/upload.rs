@@ -1,8 +1,8 @@
 //! `POST /v1/collections/{collection}/items`: pictures on their way in, as JSON or as a form with files.
 
-use super::super::app::App;
-use super::super::proto::v1 as pb;
-use super::super::upsert;
+use crate::serve::app::App;
+use crate::serve::proto::v1 as pb;
+use crate::serve::upsert;
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
 use super::search::picture;
@@ -146,7 +146,7 @@ async fn form(mut form: Multipart) -> Result<Vec<pb::UpsertRequest>, Failure> {
             ("captions", Some(item)) => item.captions = json_of(field).await?,
             ("payload", Some(item)) => {
                 let payload: Payload = json_of(field).await?;
-                item.payload = Some(super::super::convert::fields(payload));
+                item.payload = Some(crate::serve::convert::fields(payload));
             }
             _ => {
                 let what = format!(
@@ -187,7 +187,7 @@ fn key_of(file: &str, bytes: &[u8]) -> String {
 }
 
 fn request(key: String, image: Image, captions: Vec<String>, payload: Payload) -> pb::UpsertRequest {
-    let payload = Some(super::super::convert::fields(payload));
+    let payload = Some(crate::serve::convert::fields(payload));
     pb::UpsertRequest { key, image: Some(image), captions, payload, ..pb::UpsertRequest::default() }
 }
 
