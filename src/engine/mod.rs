@@ -12,8 +12,9 @@
 //!    `captions` writes some from pictures, and drops those that lie, where ingestion asks for it.
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
 //! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
-//!    `browse` lists items and fields for those who look around.
+//!    `browse` lists items and fields for those who look around; `duplicates` finds what is there twice.
 //! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`.
+//!    `timing` is how long things took, for those who watch.
 //! 9. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
@@ -24,6 +25,7 @@ mod caller;
 mod captions;
 mod collection;
 pub mod decode;
+mod duplicates;
 mod encoders;
 pub mod fetch;
 mod fields;
@@ -38,6 +40,7 @@ mod recent;
 mod rerank;
 mod sides;
 mod space;
+mod timing;
 mod upsert;
 mod words;
 
@@ -46,13 +49,15 @@ pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use browse::Page;
 pub use caller::Caller;
 pub use captions::{Described, Describer, Fate, Sketch, VERDICTS, Verdict, WRITER};
-pub use collection::{Collection, Info, SpaceInfo};
+pub use collection::{Activity, Collection, Info, SpaceInfo, SpaceState};
+pub use duplicates::{Group, Likeness, Looks, Sameness, Twin};
 pub use encoders::{CAPTIONER, Encoder, MATCHER, load as load_encoder, load_captioner, load_matcher};
-pub use matcher::MatchOptions;
 pub use fields::{Facet, FacetKind};
 pub use gate::{Gate, Memory};
+pub use matcher::MatchOptions;
 pub use queue::{Load, QueueOptions};
 pub use rerank::fused;
+pub use timing::{BOUNDS, Timed};
 pub use upsert::NewItem;
 
 use crate::error::{Error, Result};
@@ -196,6 +201,11 @@ impl Engine {
     /// Has each loaded model embed a word, so that one that fails is found before a caller finds it.
     pub fn probe(&self, caller: &Caller) -> Result<()> {
         self.encoders.loaded().iter().try_for_each(|encoder| encoder.probe(caller))
+    }
+
+    /// The collections that are open.
+    pub fn open_collections(&self) -> Vec<Arc<Collection>> {
+        self.opened().values().cloned().collect()
     }
 
     /// The memory for decoding that all its callers share.

@@ -9,6 +9,7 @@ use super::words;
 use crate::error::{Error, Result};
 use crate::index::SearchOptions;
 use crate::types::{ContentHash, Hit, Item, ItemId, Query, Side, Term, TermKind};
+use std::time::Instant;
 
 /// The most hits that one query may skip and return: what a result page or an export needs, and bounded.
 pub const MAX_HITS: usize = 100_000;
@@ -45,10 +46,12 @@ impl Collection {
         caller.check()?;
         let seen = query.offset + query.limit;
         let deep = query.rerank.as_ref().map_or(seen, |rerank| rerank.top.max(seen));
+        let began = Instant::now();
         let mut found = {
             let allowed = query.filter.as_ref().map(|filter| self.allowed(filter)).transpose()?;
             self.search(query, &vector, allowed.as_ref(), deep)?
         };
+        self.searches.note(began.elapsed());
         found.retain(|(_, score)| query.min_score.is_none_or(|least| *score >= least));
         let ranked = match &query.rerank {
             Some(rerank) => self.rerank(rerank, &query.terms, found, seen, caller)?,

@@ -1,6 +1,6 @@
 //! `/v1/collections`.
 
-use super::super::app::App;
+use crate::serve::app::App;
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
 use super::json::Collection;

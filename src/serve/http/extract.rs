@@ -1,6 +1,6 @@
 //! What requests bring: JSON bodies, query strings and parts of the path. What cannot be read is a [`Failure`] as all are.
 
-use super::super::auth::Access;
+use crate::serve::auth::Access;
 use super::failure::Failure;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};

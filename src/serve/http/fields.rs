@@ -1,6 +1,6 @@
 //! `/v1/collections/{collection}/fields`: what there is to filter by.
 
-use super::super::app::App;
+use crate::serve::app::App;
 use super::extract::Path;
 use super::failure::{Failure, Failures};
 use super::json::Any;

@@ -1,8 +1,8 @@
 //! `/v1/collections/{collection}/items`.
 
-use super::super::app::App;
-use super::super::convert;
-use super::super::proto::v1 as pb;
+use crate::serve::app::App;
+use crate::serve::convert;
+use crate::serve::proto::v1 as pb;
 use super::extract::{MayWrite, Path, Query};
 use super::failure::{Failure, Failures};
 use super::json::ItemBody;

@@ -1,6 +1,6 @@
 //! The pictures themselves: `.../items/{id}/image` and `.../thumbnail`.
 
-use super::super::app::App;
+use crate::serve::app::App;
 use super::extract::{Path, Query};
 use super::failure::{Failure, Failures};
 use super::items::item;
