@@ -16,9 +16,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 from transformers import PreTrainedTokenizerFast
 
 import scenes
+from data import GRID, SIZE, UNSURE, SpriteBank
 from llava_tokenizer import prompt_of, prompt_of_images
 from questions import ALONE, RELATIVE, TYPES, Answer, Question, answer, ask, ask_of_one, doubtful, place
-from train_clip import GRID, SIZE, UNSURE, SpriteBank, patch_labels, photometric
 from world import BACKGROUNDS, RELATIONS, Scene, concepts
 
 PATCHES = GRID**2
@@ -133,7 +133,7 @@ class Quizzes(IterableDataset[Batch]):
         """A batch of sets of `count` pictures."""
         sets = [draw_pictures(count, rng, self.split) for _ in range(self.size)]
         quizzes = [[draw_question(shown, rng, self.split) for _ in range(self.asked)] for shown in sets]
-        drawn = [self._draw(s, rng) for shown in sets for s in shown]
+        drawn = [self.bank.picture(s, rng) for shown in sets for s in shown]
         pixels, kinds = (np.stack(column) for column in zip(*drawn)) if drawn else (np.zeros((0, 3, SIZE, SIZE), np.uint8),
                                                                                     np.zeros((0, PATCHES), np.int64))
         flat = [s for shown in sets for s in shown]
@@ -145,10 +145,6 @@ class Quizzes(IterableDataset[Batch]):
             torch.from_numpy(pixels), torch.from_numpy(kinds.astype(np.int64)), torch.from_numpy(counts), torch.from_numpy(roles),
             torch.tensor([BACKGROUNDS.index(s.background) for s in flat], dtype=torch.long), **rows.tensors(),
         )
-
-    def _draw(self, scene: Scene, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
-        image, masks = scenes.compose(scene, SIZE, self.bank, strange=rng.random())
-        return photometric(image, rng), patch_labels(scene, masks)
 
 
 def _count(scene: Scene, kind: int) -> int:

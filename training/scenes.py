@@ -41,9 +41,12 @@ Sprite = Callable[[int, int, float], np.ndarray]
 # ---- what is in a scene ---------------------------------------------------------------------------------------------
 
 
-def draw_scene(rng: random.Random, split: str) -> Scene:
+SHAPES = {"single": 0.3, "pair": 0.35, "several": 0.2, "mixed": 0.15}  # how often each is drawn
+
+
+def draw_scene(rng: random.Random, split: str, shapes: dict[str, float] = SHAPES) -> Scene:
     """A random scene. Pairs of kinds that are held out never occur in split "train", and always in split "heldout"."""
-    shape = rng.choices(("single", "pair", "several", "mixed"), (0.3, 0.35, 0.2, 0.15))[0]
+    shape = rng.choices(tuple(shapes), tuple(shapes.values()))[0]
     kinds = draw_kinds(rng, {"single": 1, "several": 1, "pair": 2}.get(shape) or rng.choice((2, 2, 3)), split)
     counts = [1] * len(kinds)
     if shape == "several":

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -194,6 +194,22 @@ def phrase(scene: Scene, rng: random.Random, partial: float, loose: float) -> st
     if rng.random() < 0.3:
         text += " " + background_phrase(scene.background, rng, loose).removeprefix(", ")
     return text
+
+
+def full_caption(scene: Scene, rng: random.Random) -> str:
+    """Everything that is true of a scene in one plain wording (how a captioner should speak); only the order varies."""
+    whole = replace(scene, groups=tuple(rng.sample(scene.groups, len(scene.groups))))
+    nouns = [concepts()[c].forms[concepts()[c].name][0] if n == 1 else f"{NUMBERS[n][0]} {_plural(c)}" for c, n in whole.groups]
+    body = " and ".join(filter(None, [", ".join(nouns[:-1]), nouns[-1]]))
+    if scene.relation:
+        relation = scene.relation if whole.groups == scene.groups else RELATIONS[scene.relation][1]
+        body = f"{nouns[0]} {relation} {nouns[1]}"
+    phrase = SCENERY[scene.background][0] if scene.background in SCENERY else _name_colour(COLOUR_PHRASES[0], scene.background, rng, 0)
+    return f"{body} {phrase}"
+
+
+def _plural(concept: int) -> str:
+    return concepts()[concept].forms[concepts()[concept].name][1]
 
 
 def _body(
