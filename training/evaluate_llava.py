@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,8 +25,10 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from evaluate import Encoder
 from llava_export import ANSWER_TOKENS, load
-from questions import REFUSAL, Question, accepted, answer, citations, draw_questions, plain, read_folder
-from world import Scene
+from questions import (
+    ALONE, FRONTS, PLACES, REFUSAL, WORDINGS, Question, accepted, answer, citations, draw_questions, plain, read_folder,
+)
+from world import LOOSE_RELATIONS, RELATIONS, Scene
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BATCH = 24
@@ -98,9 +102,24 @@ class Shows:
         return self.rng.sample(shown, len(shown))
 
     def _ranked(self, asked: list[Question]) -> list[list[str]]:
-        """Pictures by their likeness to the question's own text."""
-        scores: Tensor = self.encoder.texts([q.text for q in asked]) @ self.images.T
+        """Pictures by their likeness to what the question is about: its words without those that only ask."""
+        scores: Tensor = self.encoder.texts([search_words(q.text) for q in asked]) @ self.images.T
         return [[self.names[i] for i in row] for row in scores.topk(min(12, len(self.names))).indices.tolist()]
+
+
+@cache
+def _asking_words() -> frozenset[str]:
+    tables = (*WORDINGS.values(), *ALONE.values(), PLACES, FRONTS, *LOOSE_RELATIONS.values(), *(ps for ps, _ in RELATIONS.values()))
+    words = {w for table in tables for text in table for w in re.findall(r"[a-z']+", text)}
+    return frozenset((words | {"colour", "color"}) - {"a", "an", "and", "on", "with"})
+
+
+def search_words(question: str) -> str:
+    """"How many cats are there on a red background?" -> "cats on a red"."""
+    kept = [w for w in re.findall(r"[\w'&-]+", question.lower()) if w not in _asking_words()]
+    while kept and kept[-1] in ("on", "with", "and", "a", "an"):
+        kept.pop()
+    return " ".join(kept) or question
 
 
 # ---- measures -------------------------------------------------------------------------------------------------------
@@ -139,8 +158,10 @@ def totals(cases: list[Case], scenes: dict[str, Scene]) -> dict[str, float]:
         cited, supported, both = cited + len(told), supported + len(support), both + len(told & support)
     yes_no = [(plain(c.said), answer(c.question, [scenes[n] for n in c.shown]).text) for c in cases if c.question.type == "exists" and c.answerable]
     could = [answer(c.question, [scenes[n] for n in c.shown]).text != REFUSAL for c in cases]
+    held = [any(accepted(c.question, scenes[n]) for n in c.shown) for c in cases if c.answerable and any(
+        accepted(c.question, s) for s in scenes.values())]
     return {
-        "citation_precision": _share(both, cited), "citation_recall": _share(both, supported),
+        "shown_relevant": _mean(held), "citation_precision": _share(both, cited), "citation_recall": _share(both, supported),
         "refused_unanswerable": _mean(refused(c) for c, ok in zip(cases, could) if not ok),
         "refused_answerable": _mean(refused(c) for c, ok in zip(cases, could) if ok),
         "yes_no_accuracy": _mean(said == true for said, true in yes_no), "yes_rate": _mean(said == "yes" for said, _ in yes_no),

@@ -15,9 +15,11 @@ from llava_tokenizer import CONTEXT
 from quiz import FINDING, MOST_IMAGES, PATCHES, READING, Batch
 from world import BACKGROUNDS, RELATIONS, concepts
 
+TURNS = 300.0  # RoPE's base: its slowest wave is about as long as the longest prompt, so that none is wasted
 GUIDED_LAYERS = {FINDING: 1, READING: 3}
 GUIDED_HEADS = 3  # of these layers, the first ones; the others look where they like
-PLACED_AFTER, KNOWN_AFTER = 1, 3  # layers after which a picture's tokens must tell their place, and what they belong to
+PLACED_AFTER, FOUND_AFTER, KNOWN_AFTER = 1, 2, 3
+"""After so many layers patches must tell their place, nouns what shows them, and patches and the answer's start what they know."""
 
 
 def config_of(tokenizer: PreTrainedTokenizerFast, clip: Path, width: int, layers: int, heads: int) -> LlavaConfig:
@@ -27,7 +29,7 @@ def config_of(tokenizer: PreTrainedTokenizerFast, clip: Path, width: int, layers
     text = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=width, intermediate_size=8 * width // 3, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=CONTEXT, rms_norm_eps=1e-5,
-        tie_word_embeddings=True, **special,
+        tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": TURNS}, **special,
     )
     return LlavaConfig(
         vision_config=vision, text_config=text, image_token_index=tokenizer.image_token_id, image_seq_length=PATCHES,
@@ -39,15 +41,16 @@ def config_of(tokenizer: PreTrainedTokenizerFast, clip: Path, width: int, layers
 class Eyes(nn.Module):
     """The frozen vision tower up to its last layer but one, in half precision; it has nothing to learn."""
 
-    def __init__(self, clip: Path) -> None:
+    def __init__(self, clip: Path, dtype: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
-        self.tower = CLIPModel.from_pretrained(clip).vision_model.to(torch.bfloat16).eval().requires_grad_(False)
+        self.dtype = dtype
+        self.tower = CLIPModel.from_pretrained(clip).vision_model.to(dtype).eval().requires_grad_(False)
         del self.tower.encoder.layers[-1]
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) bytes -> the states of the patches that LLaVA reads, (B, PATCHES, W)."""
-        return self.tower(pixel_values=normalise(pixels).to(torch.bfloat16)).last_hidden_state[:, 1:]
+        return self.tower(pixel_values=normalise(pixels).to(self.dtype)).last_hidden_state[:, 1:]
 
 
 class Trainee(nn.Module):
@@ -60,6 +63,7 @@ class Trainee(nn.Module):
         width = config.text_config.hidden_size
         self.place_heads = nn.ModuleList(nn.Linear(width, n) for n in (MOST_IMAGES, GRID, GRID))
         self.fact_heads = nn.ModuleList(nn.Linear(width, n) for n in (4, len(RELATIONS)))
+        self.shown_head, self.rest_head = (nn.Linear(width, MOST_IMAGES) for _ in range(2))
         self.scale = nn.Parameter(torch.tensor(10.0))
         names = [c.name for c in concepts()] + list(BACKGROUNDS)
         words = tokenizer([f" {n}" for n in names], add_special_tokens=False, padding=True, return_tensors="pt")
@@ -102,8 +106,9 @@ def losses(net: Trainee, eyes: Eyes, b: Batch, done: float) -> dict[str, Tensor]
     return parts | {
         "guide": 0.5 * guide(out.attentions, b),
         "align": 0.5 * early * align(net, seen, b),
-        "place": 0.2 * early * place(net, out.hidden_states[PLACED_AFTER][:, b.images], b),
+        "place": 0.5 * early * place(net, out.hidden_states[PLACED_AFTER][:, b.images], b),
         "facts": 0.2 * early * facts(net, out.hidden_states[KNOWN_AFTER][:, b.images], b),
+        "which": 0.4 * which(net, out.hidden_states, b),
     }
 
 
@@ -120,13 +125,27 @@ def guide(attentions: tuple[Tensor, ...], b: Batch) -> Tensor:
     """How little a named thing's attention lies on the patches that show it: -log of the mass there."""
     total = torch.zeros((), device=b.ids.device)
     for way, layer in GUIDED_LAYERS.items():
-        chosen = b.guides[:, 2] == way
+        chosen = (b.guides[:, 2] == way) & b.guided.any(1)
         if chosen.any():
             row, position, _ = b.guides[chosen].unbind(1)
             on_images = attentions[layer][:, :GUIDED_HEADS].transpose(1, 2)[row, position][..., b.images].float()
             mass = (on_images * b.guided[chosen][:, None]).sum(-1)
             total = total - torch.log(mass + 1e-4).mean()
     return total
+
+
+def which(net: Trainee, states: tuple[Tensor, ...], b: Batch) -> Tensor:
+    """A noun should tell which pictures show it, and what comes before the answer, on which pictures it will rest."""
+    found = b.guides[:, 2] == FINDING
+    row, position, _ = b.guides[found].unbind(1)
+    shown = b.guided[found].unflatten(1, (-1, PATCHES)).any(-1).float()
+    told = net.shown_head(states[FOUND_AFTER][row, position])[:, : shown.shape[1]]
+    rests = net.rest_head(states[KNOWN_AFTER][tuple(b.starts.unbind(1))])
+    return _each(told, shown) + _each(rests, b.rests)
+
+
+def _each(logits: Tensor, truth: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits.float(), truth, reduction="sum") / max(truth.numel(), 1)
 
 
 def align(net: Trainee, seen: Tensor, b: Batch) -> Tensor:

@@ -7,6 +7,7 @@ alone (`Batch.segments`, `Batch.positions`). So one look at four pictures teache
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,8 @@ from world import BACKGROUNDS, RELATIONS, Scene, concepts
 
 PATCHES = GRID**2
 MOST_IMAGES = 4
-SHARES = {0: 0.02, 1: 0.2, 2: 0.13, 3: 0.15, 4: 0.5}  # how often so many pictures are shown
-WEIGHTS = {**dict.fromkeys(TYPES, 1.0), "left-right": 2.0, "above-below": 2.0, "count": 1.5, "exists": 1.5, "which": 1.5}
+SHARES = {0: 0.02, 1: 0.28, 2: 0.14, 3: 0.14, 4: 0.42}  # how often so many pictures are shown
+WEIGHTS = {**dict.fromkeys(TYPES, 1.0), "left-right": 2.0, "above-below": 2.0, "count": 1.5, "exists": 1.5, "which": 1.5, "what": 1.5}
 FINDING, READING = 0, 1  # the two kinds of attention that training guides
 
 
@@ -36,7 +37,8 @@ class Batch:
     picture shows, how it stands to the picture's other object (UNSURE where that has no answer); grounds (S*N,).
     ids, segments (0 is shared, -1 is padding), positions (S, T); images (N*PATCHES,): where the patches stand in every sequence.
     answers (A, 4): sequence, position *before* the token, token, question; emphasis (A,): weight in the loss.
-    guides (P, 3): sequence, position, FINDING or READING; guided (P, N*PATCHES) bool: where attention should go.
+    guides (P, 3): sequence, position, FINDING or READING; guided (P, N*PATCHES) bool: where attention should go, if anywhere.
+    starts (Q, 2): sequence, position before the answer; rests (Q, MOST_IMAGES): 1 for each picture that the answer rests on.
     types (Q,): each question's index in TYPES, or len(TYPES) where it cannot be answered.
     """
 
@@ -53,6 +55,8 @@ class Batch:
     emphasis: Tensor
     guides: Tensor
     guided: Tensor
+    starts: Tensor
+    rests: Tensor
     types: Tensor
 
     def to(self, device: torch.device) -> Batch:
@@ -76,7 +80,7 @@ def draw_question(shown: list[Scene], rng: random.Random, split: str) -> Questio
     while True:
         kind = rng.choices(TYPES, [WEIGHTS[t] for t in TYPES])[0]
         number = rng.randrange(1, MOST_IMAGES + 1 if rng.random() < 0.1 else len(shown) + 1) if shown else None
-        if kind in ALONE and rng.random() < 0.3:
+        if kind in ALONE and rng.random() < 0.4:
             return ask_of_one(kind, rng, number if rng.random() < 0.5 else None)
         strange = 0.45 if kind == "exists" else 0.25
         about = rng.choice(shown) if shown else scenes.draw_scene(rng, split)
@@ -121,7 +125,10 @@ class Quizzes(IterableDataset[Batch]):
     ) -> None:
         self.size, self.asked, self.seed, self.bank, self.tokenizer, self.split = size, asked, seed, bank, tokenizer, split
         self.names = Names(tokenizer)
-        self.number_ids = {n: tokenizer(f"[{n}]", add_special_tokens=False).input_ids[1] for n in range(1, MOST_IMAGES + 1)}
+        self.numbers = {}  # tokens that name a picture, as in "image 2 [2]"
+        for n in range(1, MOST_IMAGES + 1):
+            spaced, _, cited, _ = tokenizer(f" {n} [{n}]", add_special_tokens=False).input_ids
+            self.numbers |= {spaced: n, cited: n}
 
     def __iter__(self):
         worker = get_worker_info()
@@ -177,6 +184,8 @@ class Rows:
         self.emphasis: list[float] = []
         self.guides: list[tuple[int, int, int]] = []
         self.guided: list[np.ndarray] = []
+        self.starts: list[tuple[int, int]] = []
+        self.rests: list[list[float]] = []
         self.types: list[int] = []
 
     def add_all(self, sets: list[list[Scene]], quizzes: list[list[Question]]) -> None:
@@ -201,6 +210,8 @@ class Rows:
         self.positions[row] += range(len(self.prefix), len(self.prefix) + len(asked) + len(said))
         refused = not told.cited and told.text != "no"
         self.types.append(len(TYPES) if refused else TYPES.index(q.type))
+        self.starts.append((row, first - 1))
+        self.rests.append([float(n in told.cited) for n in range(1, MOST_IMAGES + 1)])
         for i, token in enumerate(said):
             self.answers.append((row, first + i - 1, token, number))
             self.emphasis.append(0.15 if refused and i > 1 else 1.0)
@@ -222,12 +233,11 @@ class Rows:
         if not named:
             target = self._covers(row, needed if q.type != "colour" else set(), told.cited)
             self._guide(row, first - 1, READING, target)
-        numbers = {i: n for n, i in self.maker.number_ids.items()}
         for i, token in enumerate(said):
-            if token in numbers:
-                self._guide(row, first + i - 1, READING, self._covers(row, needed, (numbers[token],)))
+            if n := self.maker.numbers.get(token):
+                self._guide(row, first + i - 1, READING, self._covers(row, needed, (n,)))
 
-    def _covers(self, row: int, wanted: set[int], numbers) -> np.ndarray:
+    def _covers(self, row: int, wanted: set[int], numbers: Iterable[int]) -> np.ndarray:
         """The patches of these pictures that the wanted concepts cover; all patches if none is wanted or seen."""
         out = np.zeros((self.count, PATCHES), bool)
         for n in numbers:
@@ -238,9 +248,8 @@ class Rows:
         return out.ravel()
 
     def _guide(self, row: int, position: int, way: int, target: np.ndarray) -> None:
-        if target.any():
-            self.guides.append((row, position, way))
-            self.guided.append(target)
+        self.guides.append((row, position, way))
+        self.guided.append(target)
 
     def tensors(self) -> dict[str, Tensor]:
         length = max(map(len, self.ids))
@@ -255,5 +264,5 @@ class Rows:
             "images": torch.tensor(self.images, dtype=torch.long), "answers": torch.tensor(self.answers),
             "emphasis": torch.tensor(self.emphasis), "guides": torch.tensor(self.guides, dtype=torch.long).reshape(-1, 3),
             "guided": torch.from_numpy(np.stack(self.guided)) if self.guided else torch.zeros(0, width, dtype=torch.bool),
-            "types": torch.tensor(self.types),
+            "starts": torch.tensor(self.starts), "rests": torch.tensor(self.rests), "types": torch.tensor(self.types),
         }

@@ -45,7 +45,7 @@ def test_a_question_reads_the_same_alone_and_among_others() -> None:
 
 def test_guides_point_at_patches_that_are_there() -> None:
     batch = Quizzes(4, 6, "", GreySquares(), TOKENIZER).batch(random.Random(5), 3)
-    assert batch.guided.shape == (len(batch.guides), 3 * GRID**2) and batch.guided.any(1).all()
+    assert batch.guided.shape == (len(batch.guides), 3 * GRID**2) and batch.guided.any()
     assert (batch.ids[:, batch.images] == TOKENIZER.image_token_id).all() and len(batch.images) == 3 * PATCHES
     rows, before, tokens, _ = batch.answers.unbind(1)
     assert (batch.ids[rows, before + 1] == tokens).all()
@@ -70,14 +70,14 @@ def test_any_text_survives_the_tokenizer_but_for_its_case() -> None:
 
 def test_an_export_says_what_was_trained() -> None:
     torch.manual_seed(4)
-    net, eyes = llava.Trainee(CONFIG, TOKENIZER).eval(), llava.Eyes(CLIP)
+    net, eyes = llava.Trainee(CONFIG, TOKENIZER).eval(), llava.Eyes(CLIP, torch.float32)
     batch = Quizzes(1, 1, "", GreySquares(), TOKENIZER).batch(random.Random(6), 2)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         export(net, CONFIG, TOKENIZER, CLIP, Path(folder))
         model, _ = load(Path(folder), CLIP)
         ours = net.say(llava.read(net, batch, net.projector(eyes(batch.pixels).float())).last_hidden_state)
         theirs = model(input_ids=batch.ids, pixel_values=llava.normalise(batch.pixels)).logits
-        assert (ours - theirs).abs().max() < 0.05 * ours.std(), (ours - theirs).abs().max()
+        assert (ours - theirs).abs().max() < 0.03 * ours.std(), (ours - theirs).abs().max()
         assert not any("vision" in name for name in (Path(folder) / "model.safetensors").read_bytes()[:20000].decode("latin1").split('"'))
 
 
