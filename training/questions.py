@@ -26,6 +26,7 @@ from world import (
 REFUSAL = "I can't tell from these images."
 RELATIVE = {"left-right": ("left of", "right of"), "above-below": ("above", "below")}
 TYPES = (*RELATIVE, "beside", "count", "exists", "colour", "what", "which")
+BESIDE_WHAT = (*RELATIVE, "beside")
 UNANSWERABLE = "unanswerable"
 ORDINALS = ("first", "second", "third", "fourth")
 
@@ -346,8 +347,8 @@ def draw_questions(scenes: dict[str, Scene], count: int, rng: random.Random) -> 
     """Questions about these pictures taken together, each with whether some picture answers it; all types as often, and as
     often one that no picture answers, though pictures like it are there. Half of "exists" are answered with "no".
 
-    A question that more than three different answers would fit says too little, and is left out; so is one that turns on a
-    slanted relation.
+    Left out are questions that say too little (more than three answers, or more than four pictures of what it names, in which to
+    look for what stands beside it) and those that turn on a slanted relation.
     """
     kinds, pictures = (*TYPES, UNANSWERABLE), list(scenes.values())
     out: list[tuple[Question, bool]] = []
@@ -362,7 +363,7 @@ def draw_questions(scenes: dict[str, Scene], count: int, rng: random.Random) -> 
         if q is None or q.text in texts or any(doubtful(q, s) for s in pictures):
             continue
         found = {a[0] for s in pictures if (a := accepted(q, s))}
-        if bool(found) == absent or len(found) > 3:
+        if bool(found) == absent or len(found) > 3 or (asked in BESIDE_WHAT and sum(fits(q.facts, s) for s in pictures) > 4):
             continue
         texts.add(q.text)
         out.append((q, not absent or kind == "exists"))
