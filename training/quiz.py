@@ -25,6 +25,7 @@ from world import BACKGROUNDS, RELATIONS, Scene, concepts
 PATCHES = GRID**2
 MOST_IMAGES = 4
 SHARES = {0: 0.02, 1: 0.28, 2: 0.14, 3: 0.14, 4: 0.42}  # how often so many pictures are shown
+SHAPES = {"single": 0.2, "pair": 0.45, "several": 0.2, "mixed": 0.15}  # of scenes: more to relate than in the world at large
 WEIGHTS = {**dict.fromkeys(TYPES, 1.0), "left-right": 2.0, "above-below": 2.0, "count": 1.5, "exists": 1.5, "which": 1.5, "what": 1.5}
 FINDING, READING = 0, 1  # the two kinds of attention that training guides
 
@@ -70,7 +71,8 @@ def draw_pictures(count: int, rng: random.Random, split: str) -> list[Scene]:
     """Some scenes, half of them near misses of another one: the same kinds in another relation, number or place."""
     out: list[Scene] = []
     for _ in range(count):
-        out.append(scenes.near_miss(rng.choice(out), rng, split) if out and rng.random() < 0.5 else scenes.draw_scene(rng, split))
+        near = out and rng.random() < 0.5
+        out.append(scenes.near_miss(rng.choice(out), rng, split) if near else scenes.draw_scene(rng, split, SHAPES))
     rng.shuffle(out)
     return out
 
@@ -79,18 +81,21 @@ def draw_question(shown: list[Scene], rng: random.Random, split: str) -> Questio
     """A question that one of these pictures answers, or (one in four) one that was made for another picture."""
     while True:
         kind = rng.choices(TYPES, [WEIGHTS[t] for t in TYPES])[0]
-        number = rng.randrange(1, MOST_IMAGES + 1 if rng.random() < 0.1 else len(shown) + 1) if shown else None
-        if kind in ALONE and rng.random() < 0.4:
-            return ask_of_one(kind, rng, number if rng.random() < 0.5 else None)
-        strange = 0.45 if kind == "exists" else 0.25
-        about = rng.choice(shown) if shown else scenes.draw_scene(rng, split)
-        if rng.random() < strange:
-            about = scenes.near_miss(about, rng, split) if rng.random() < 0.7 else scenes.draw_scene(rng, split)
-        q = ask(kind, about, rng)
-        if q and number and kind != "which" and rng.random() < 0.06:
-            q = place(q, rng, number)
-        if q and not any(doubtful(q, s) for s in shown):
-            return q
+        for _ in range(5):  # not every picture gives occasion for every kind
+            q = _draw_one(kind, shown, rng, split)
+            if q and not any(doubtful(q, s) for s in shown):
+                return q
+
+
+def _draw_one(kind: str, shown: list[Scene], rng: random.Random, split: str) -> Question | None:
+    number = rng.randrange(1, MOST_IMAGES + 1 if rng.random() < 0.1 else len(shown) + 1) if shown else None
+    if kind in ALONE and rng.random() < 0.4:
+        return ask_of_one(kind, rng, number if rng.random() < 0.5 else None)
+    about = rng.choice(shown) if shown else scenes.draw_scene(rng, split)
+    if rng.random() < (0.45 if kind == "exists" else 0.25):
+        about = scenes.near_miss(about, rng, split) if rng.random() < 0.7 else scenes.draw_scene(rng, split)
+    q = ask(kind, about, rng)
+    return place(q, rng, number) if q and number and kind != "which" and rng.random() < 0.06 else q
 
 
 # ---- sequences ------------------------------------------------------------------------------------------------------

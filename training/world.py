@@ -335,7 +335,7 @@ def _need(noun: str) -> tuple[int, int, int]:
         raise ValueError(f"unknown noun: {noun!r}")
     concept, form = _surfaces()[rest]
     if first in ("a", "an", "the"):
-        return concept, 1, MANY
+        return concept, 2 if first == "the" and form == "many" else 1, MANY
     if first == "one":
         return concept, 1, 1
     if first == "some":
