@@ -26,7 +26,7 @@ PATCHES = GRID**2
 MOST_IMAGES = 4
 SHARES = {0: 0.02, 1: 0.28, 2: 0.14, 3: 0.14, 4: 0.42}  # how often so many pictures are shown
 SHAPES = {"single": 0.2, "pair": 0.45, "several": 0.2, "mixed": 0.15}  # of scenes: more to relate than in the world at large
-WEIGHTS = {**dict.fromkeys(TYPES, 1.0), "left-right": 2.0, "above-below": 2.0, "count": 1.5, "exists": 1.5, "which": 1.5, "what": 1.5}
+WEIGHTS = {**dict.fromkeys(TYPES, 1.0), "left-right": 2.5, "above-below": 2.5, "count": 1.5, "exists": 1.5, "which": 1.5, "what": 1.5}
 FINDING, READING = 0, 1  # the two kinds of attention that training guides
 
 
