@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from world import (
-    COLOURS, RELATIONS, SCENERY, Placed, Scene, any_held_out, caption, concepts, fits, parse,
+    BACKGROUNDS, COLOURS, RELATIONS, SCENERY, Placed, Scene, any_held_out, caption, concepts, fits, parse,
 )
 
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -64,6 +64,46 @@ def draw_kinds(rng: random.Random, n: int, split: str) -> list[int]:
         kinds = rng.sample(range(len(concepts())), n)
         if n == 1 or any_held_out(kinds) == (split == "heldout"):
             return kinds
+
+
+def near_miss(scene: Scene, rng: random.Random, split: str) -> Scene:
+    """A scene that differs from this one in one fact: a relation, a count, the background, or one of the kinds."""
+    groups, relation, ground = list(scene.groups), scene.relation, scene.background
+    total, spot = len(scene.objects), rng.randrange(len(groups))
+    counts = [n for n in range(1, 5 - total + groups[spot][1]) if n != groups[spot][1]]
+    changes = ["background", "kind", *(["relation"] * 3 if relation else ["count"] * 2 if counts else []),
+               *(["drop"] if len(groups) > 1 else []), *(["add"] if total < 4 and len(groups) < 3 else [])]
+    change = rng.choice(changes)
+    if change == "background":
+        ground = rng.choice([b for b in BACKGROUNDS if b != ground])
+    elif change == "relation":
+        relation = rng.choice([r for r in RELATIONS if r != relation])
+    elif change == "count":
+        groups[spot] = (groups[spot][0], rng.choice(counts))
+    elif change == "kind":
+        groups = _other_kinds(groups, spot, rng, split)
+    elif change == "add":
+        groups = _other_kinds(groups, None, rng, split)
+        relation = rng.choice(tuple(RELATIONS)) if total == 1 else None
+    else:
+        groups.pop(spot)
+        relation = None
+    return lay_out(tuple(groups), relation, ground, rng)
+
+
+def _other_kinds(
+    groups: list[tuple[int, int]], spot: int | None, rng: random.Random, split: str
+) -> list[tuple[int, int]]:
+    """The groups with another kind at the spot, or with one more of a new kind; see `draw_scene` about the split."""
+    while True:
+        new, kind = list(groups), rng.randrange(len(concepts()))
+        if spot is None:
+            new.append((kind, 1))
+        else:
+            new[spot] = (kind, new[spot][1])
+        kinds = [c for c, _ in new]
+        if len(set(kinds)) == len(kinds) and (len(kinds) == 1 or split == "heldout" or not any_held_out(kinds)):
+            return new
 
 
 def lay_out(groups: tuple[tuple[int, int], ...], relation: str | None, background: str, rng: random.Random) -> Scene:

@@ -179,9 +179,20 @@ def caption(
     if told and wide and scene.background in COLOURS and rng.random() < 0.4:
         return _name_colour(rng.choice(LOOSE_FRONTS), scene.background, rng, loose) + text
     if told:
-        text += (" " + _background_phrase(scene.background, rng, loose)).replace(" ,", ",")
+        text += (" " + background_phrase(scene.background, rng, loose)).replace(" ,", ",")
     elif _chance(rng, 0.3 * loose):
         text += rng.choice(LOOSE_SUFFIXES)
+    return text
+
+
+def phrase(scene: Scene, rng: random.Random, partial: float, loose: float) -> str:
+    """What a caption says of its objects and perhaps of the background, to stand inside a sentence; options as in `caption`."""
+    groups, whole = list(scene.groups), True
+    if len(groups) > 1 and rng.random() < partial:
+        groups, whole = rng.sample(groups, rng.randrange(1, len(groups))), False
+    text = _body(scene, groups, whole, rng, 0, loose).replace(" is ", " ")
+    if rng.random() < 0.3:
+        text += " " + background_phrase(scene.background, rng, loose).removeprefix(", ")
     return text
 
 
@@ -233,7 +244,8 @@ def _noun(concept: int, count: int, rng: random.Random, bare: bool, loose: float
     return f"{NUMBERS[count][rng.random() < 0.15]} {plural}"
 
 
-def _background_phrase(background: str, rng: random.Random, loose: float) -> str:
+def background_phrase(background: str, rng: random.Random, loose: float) -> str:
+    """"on a red background", "in the sky"; `loose` as in `caption`."""
     wide = _chance(rng, loose)
     if background in SCENERY:
         return rng.choice((LOOSE_SCENERY if wide else SCENERY)[background])
@@ -321,7 +333,7 @@ def _need(noun: str) -> tuple[int, int, int]:
         raise ValueError(f"unknown noun: {noun!r}")
     concept, form = _surfaces()[rest]
     if first in ("a", "an", "the"):
-        return concept, 1, MANY
+        return concept, 2 if first == "the" and form == "many" else 1, MANY
     if first == "one":
         return concept, 1, 1
     if first == "some":
