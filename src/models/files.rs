@@ -78,6 +78,11 @@ impl ModelFiles {
         ModelFiles { name: name.to_owned(), origin: "compiled into the program".to_owned(), files }
     }
 
+    /// The names of all files, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// Whether `file` is there.
     pub fn has(&self, file: &str) -> bool {
         self.files.contains_key(file)

@@ -14,6 +14,7 @@ mod demo;
 pub mod files;
 pub mod hub;
 mod kind;
+pub mod llama;
 mod options;
 pub mod preprocess;
 mod progress;
