@@ -2,6 +2,7 @@
 
 use super::Kind;
 use crate::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,9 +15,10 @@ pub(crate) const OPEN_CLIP: &str = "open_clip_config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const VOCAB: &str = "vocab.json";
 pub(crate) const MERGES: &str = "merges.txt";
+pub(crate) const WORD_PIECES: &str = "vocab.txt";
 
 /// Small files that say how a model is run, in the order they are looked for.
-pub(crate) const SETTINGS: [&str; 9] = [
+pub(crate) const SETTINGS: [&str; 10] = [
     CONFIG,
     PREPROCESSOR,
     PROCESSOR,
@@ -24,6 +26,7 @@ pub(crate) const SETTINGS: [&str; 9] = [
     TOKENIZER,
     VOCAB,
     MERGES,
+    WORD_PIECES,
     "tokenizer_config.json",
     "special_tokens_map.json",
 ];
@@ -115,6 +118,23 @@ impl ModelFiles {
         serde_json::from_slice(&self.read(file)?).map_err(|e| self.error(format!("{file} isn't JSON: {e}")))
     }
 
+    /// A tower's section of the config `json`. Files from before 2023 may have it twice, as `text_config` and
+    /// `text_config_dict`: there the latter, with its defaults, overrides the former, as transformers has it.
+    pub(crate) fn section<T: DeserializeOwned>(&self, json: &Value, name: &str) -> Result<T> {
+        let legacy = format!("{name}_dict");
+        let (name, value) = match (&json[&legacy], &json[name]) {
+            (Value::Null, Value::Null) => (name, Value::Object(Default::default())),
+            (Value::Null, value) => (name, value.clone()),
+            (value, _) => (legacy.as_str(), value.clone()),
+        };
+        // A null means the default, as if the key were not there.
+        let value = match value {
+            Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect()),
+            other => other,
+        };
+        serde_json::from_value(value).map_err(|e| self.error(format!("{CONFIG}: {name}: {e}")))
+    }
+
     /// What the checkpoint is.
     ///
     /// # Errors
@@ -157,7 +177,8 @@ impl ModelFiles {
             .ok_or_else(|| self.error(format!("{PREPROCESSOR} is missing ({})", self.origin)))
     }
 
-    /// The files that say how text is cut: `tokenizer.json`, else `vocab.json` and `merges.txt`.
+    /// The files that say how text is cut: `tokenizer.json`, else `vocab.json` and `merges.txt` (CLIP), else `vocab.txt`
+    /// (BERT).
     ///
     /// # Errors
     /// [`Error::Model`] when neither is there.
@@ -166,9 +187,11 @@ impl ModelFiles {
             Ok(&[TOKENIZER])
         } else if self.has(VOCAB) && self.has(MERGES) {
             Ok(&[VOCAB, MERGES])
+        } else if self.has(WORD_PIECES) {
+            Ok(&[WORD_PIECES])
         } else {
             Err(self.error(format!(
-                "no tokenizer: neither {TOKENIZER} nor {VOCAB} with {MERGES} ({})",
+                "no tokenizer: neither {TOKENIZER} nor {VOCAB} with {MERGES} nor {WORD_PIECES} ({})",
                 self.origin
             )))
         }

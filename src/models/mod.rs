@@ -5,15 +5,20 @@
 //! 2. `files` says which of them are used, `kind` what they are, and gives their fingerprint.
 //! 3. `weights` opens the tensors; whoever asks for one says which shape it must have.
 //! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures.
-//! 5. [`clip`] builds the network and embeds; `check` looks at a checkpoint without running it.
+//! 5. [`clip`] builds the network that embeds, [`blip`] the one that matches, writes captions and answers; both stand on
+//!    `encoder` and `layers`, and [`generate`] writes word by word. `check` looks at a checkpoint without running it.
 
 pub mod act;
+pub mod blip;
 mod check;
 pub mod clip;
 mod demo;
+mod encoder;
 pub mod files;
+pub mod generate;
 pub mod hub;
 mod kind;
+mod layers;
 pub mod llama;
 mod options;
 pub mod preprocess;
@@ -21,9 +26,11 @@ mod progress;
 pub mod tokenizer;
 pub mod weights;
 
+pub use blip::{Blip, Features, Judgement, Matching};
 pub use check::{Report, check};
 pub use clip::Clip;
 pub use files::ModelFiles;
+pub use generate::{Decoding, Generated, Strategy};
 pub use hub::{CachedModel, HubOptions, cached};
 pub use kind::Kind;
 pub use options::{DTypeChoice, DeviceChoice, ModelOptions};

@@ -1,5 +1,6 @@
 //! Where a model runs, in which numbers, and where its files are looked for.
 
+use super::blip::Matching;
 use super::hub::HubOptions;
 use super::llama::Quantize;
 use crate::{Error, Result};
@@ -23,6 +24,8 @@ pub struct ModelOptions {
     pub offline: bool,
     /// Ask the hub whether a cached model has changed, instead of taking the cache's word.
     pub refresh: bool,
+    /// How a matcher is asked.
+    pub matching: Matching,
     /// The hub, its cache and the token.
     pub hub: HubOptions,
 }

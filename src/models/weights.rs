@@ -252,21 +252,15 @@ impl Scope<'_> {
         Ok(Linear::new(self.pp(name).get("weight", (to, from))?, None))
     }
 
-    /// Several linear layers over the same input as one, their outputs side by side; `scales` multiplies each.
-    pub fn linear_stacked(&self, names: &[(&str, f64)], from: usize, to: usize) -> Result<Linear> {
-        let (mut weights, mut biases) = (Vec::new(), Vec::new());
-        for (name, scale) in names {
-            let layer = self.linear(name, from, to)?;
-            if self.weights.survey.is_none() {
-                weights.push((layer.weight() * *scale)?);
-                biases.push(layer.bias().map(|bias| bias * *scale).transpose()?);
-            }
-        }
+    /// Several linear layers over the same input as one, their outputs side by side.
+    pub fn linear_stacked(&self, names: &[&str], from: usize, to: usize) -> Result<Linear> {
+        let layers = names.iter().map(|name| self.linear(name, from, to)).collect::<Result<Vec<_>>>()?;
         if self.weights.survey.is_some() {
             let nothing = Tensor::zeros(1, self.weights.dtype, &self.weights.device)?;
             return Ok(Linear::new(nothing, None));
         }
-        let biases: Vec<_> = biases.into_iter().flatten().collect();
+        let weights: Vec<_> = layers.iter().map(Linear::weight).collect();
+        let biases: Vec<_> = layers.iter().filter_map(Linear::bias).collect();
         Ok(Linear::new(Tensor::cat(&weights, 0)?, Some(Tensor::cat(&biases, 0)?)))
     }
 

@@ -5,7 +5,6 @@ use crate::models::act::Activation;
 use crate::models::files::{CONFIG, ModelFiles};
 use crate::models::kind::Kind;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Both towers and what joins them.
@@ -139,8 +138,8 @@ impl ClipConfig {
             })? as usize,
         };
         let config = ClipConfig {
-            text: section(files, &json, "text_config")?,
-            vision: section(files, &json, "vision_config")?,
+            text: files.section(&json, "text_config")?,
+            vision: files.section(&json, "vision_config")?,
             projection_dim,
         };
         config.check().map_err(|reason| files.error(format!("{CONFIG}: {reason}")))?;
@@ -186,7 +185,7 @@ impl VisionConfig {
                 )));
             }
         }
-        let config: VisionConfig = section(files, &json, "vision_config")?;
+        let config: VisionConfig = files.section(&json, "vision_config")?;
         config.check().map_err(|reason| files.error(format!("{CONFIG}: {reason}")))?;
         Ok(config)
     }
@@ -216,21 +215,4 @@ impl VisionConfig {
     pub fn grid(&self) -> usize {
         self.image_size / self.patch_size
     }
-}
-
-/// A tower's section. Files from before 2023 may have it twice, as `text_config` and `text_config_dict`: there the latter,
-/// with its defaults, overrides the former, as transformers has it.
-fn section<T: DeserializeOwned>(files: &ModelFiles, json: &Value, name: &str) -> Result<T> {
-    let legacy = format!("{name}_dict");
-    let (name, value) = match (&json[&legacy], &json[name]) {
-        (Value::Null, Value::Null) => (name, Value::Object(Default::default())),
-        (Value::Null, value) => (name, value.clone()),
-        (value, _) => (legacy.as_str(), value.clone()),
-    };
-    // A null means the default, as if the key were not there.
-    let value = match value {
-        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect()),
-        other => other,
-    };
-    serde_json::from_value(value).map_err(|e| files.error(format!("{CONFIG}: {name}: {e}")))
 }

@@ -7,7 +7,8 @@ use super::rope::Turns;
 use super::source::{Name, Source};
 use crate::Result;
 use crate::models::act::Activation;
-use candle_core::{DType, Device, Tensor};
+use crate::models::layers::attend;
+use candle_core::{Device, Tensor};
 use candle_nn::{Module, RmsNorm};
 
 pub(super) struct Layer {
@@ -91,7 +92,7 @@ impl Attention {
         for (span, mask) in spans.iter_mut().zip(masks) {
             let rows = |t: &Tensor| t.narrow(1, at, span.len)?.contiguous();
             let (k, v) = span.cache.append(n, &rows(&k)?, &rows(&v)?)?;
-            mixed.push(self.attend(&rows(&q)?, &k, &v, mask.as_ref())?);
+            mixed.push(self.look_back(&rows(&q)?, &k, &v, mask.as_ref())?);
             at += span.len;
         }
         let mixed = match mixed.as_slice() {
@@ -103,22 +104,11 @@ impl Attention {
 
     /// What each of the queries `q`, (heads, new tokens, width of a head), finds in the values `v` by the keys `k`,
     /// (key heads, all tokens, width of a head): (new tokens, heads side by side).
-    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let (_, len, _) = q.dims3()?;
-        let (kv_heads, total, width) = k.dims3()?;
+    fn look_back(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+        let (_, len, width) = q.dims3()?;
         // Query heads that share a key head are rows of one product: keys need no copies.
-        // They are scaled first, and scores taken in f32, since f16 overflows at 65504.
-        let q = (q.reshape((kv_heads, self.heads / kv_heads * len, width))? * (width as f64).powf(-0.5))?;
-        let scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
-        let scores = match mask {
-            Some(mask) => {
-                let scores = scores.reshape((self.heads, len, total))?.broadcast_add(mask)?;
-                scores.reshape((kv_heads, self.heads / kv_heads * len, total))?
-            }
-            None => scores,
-        };
-        let shares = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
-        let mixed = shares.matmul(v)?.reshape((self.heads, len, width))?;
+        let q = q.reshape((self.kv_heads, self.heads / self.kv_heads * len, width))?;
+        let mixed = attend(&q, k, v, mask)?.reshape((self.heads, len, width))?;
         Ok(mixed.transpose(0, 1)?.reshape((len, self.heads * width))?)
     }
 }
@@ -129,16 +119,16 @@ fn split(x: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
     Ok(x.reshape((tokens, heads, width))?.transpose(0, 1)?.contiguous()?)
 }
 
-/// What is added to the scores of `len` new tokens after `seen` ones, (len, seen + len) in f32, so that none looks ahead, nor
-/// back beyond `window` tokens, itself included. None where all may be seen.
+/// What is added to the scores of `len` new tokens after `seen` ones, (query heads a key head * len, seen + len) in f32, so
+/// that none looks ahead, nor back beyond the window, itself included. None where all may be seen.
 pub(super) fn mask(
     seen: usize,
     len: usize,
-    window: Option<usize>,
+    config: &LlamaConfig,
     device: &Device,
 ) -> Result<Option<Tensor>> {
-    let total = seen + len;
-    let window = window.unwrap_or(usize::MAX);
+    let (total, sharing) = (seen + len, config.heads / config.kv_heads);
+    let window = config.window.unwrap_or(usize::MAX);
     if len <= 1 && total <= window {
         return Ok(None);
     }
@@ -149,5 +139,5 @@ pub(super) fn mask(
         })
     };
     let values: Vec<f32> = (seen..total).flat_map(row).collect();
-    Ok(Some(Tensor::from_vec(values, (len, total), device)?))
+    Ok(Some(Tensor::from_vec(values.repeat(sharing), (sharing * len, total), device)?))
 }

@@ -133,7 +133,7 @@ impl Llama {
         let turns = self.rope.turns(spans, &self.device, self.dtype)?;
         let masks = spans
             .iter()
-            .map(|span| layer::mask(span.cache.len(), span.len, self.config.window, &self.device))
+            .map(|span| layer::mask(span.cache.len(), span.len, &self.config, &self.device))
             .collect::<Result<Vec<_>>>()?;
         let mut x = x.to_dtype(self.dtype)?;
         for (n, layer) in self.layers.iter().take(depth).enumerate() {

@@ -40,6 +40,9 @@ impl Pixels {
     }
 }
 
+/// Several pictures' values, and their shape.
+type Stack = (Vec<f32>, (usize, usize, usize, usize));
+
 /// A recipe that is ready to run, on any thread.
 #[derive(Clone, Debug)]
 pub struct Preprocess {
@@ -76,6 +79,39 @@ impl Preprocess {
             (None, Some((Target::Exact(height, width), _))) => Some((height, width)),
             _ => None,
         }
+    }
+
+    /// # Errors
+    /// [`Error::Model`] when what comes out is not the square of `side` pixels that the vision tower wants.
+    pub(crate) fn must_make(&self, files: &ModelFiles, side: usize) -> Result<()> {
+        let side = side as u32;
+        if self.output() == Some((side, side)) {
+            return Ok(());
+        }
+        Err(files.error(format!(
+            "{} makes pictures of {}, and config.json wants vision_config.image_size {side}",
+            files.preprocessor()?,
+            self.output().map_or("varying size".to_owned(), |(h, w)| format!("{h} x {w} pixels")),
+        )))
+    }
+
+    /// The values of `batch` one after another, and their shape: (batch, 3, height, width). `model` is named in the error.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for pixels that another model prepared.
+    pub(crate) fn stack(&self, model: &str, batch: &[Pixels]) -> Result<Stack> {
+        let (height, width) = self.output().unwrap_or_default();
+        let mut values = Vec::with_capacity(batch.len() * 3 * (height * width) as usize);
+        for pixels in batch {
+            if pixels.size() != (height, width) {
+                return Err(Error::invalid(
+                    format!("pixels of size {:?}", pixels.size()),
+                    format!("pixels that {model} prepared: {height} x {width}"),
+                ));
+            }
+            values.extend_from_slice(pixels.values());
+        }
+        Ok((values, (batch.len(), 3, height as usize, width as usize)))
     }
 
     /// Takes `image` through the recipe.

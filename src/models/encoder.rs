@@ -1,9 +1,10 @@
-//! The pre-norm transformer that both towers share (Radford et al. 2021, section 2.4).
+//! The pre-norm transformer of CLIP's two towers and of BLIP's vision tower (Radford et al. 2021, section 2.4).
 
+use super::act::Activation;
+use super::layers::{attend, split_heads};
+use super::weights::Scope;
 use crate::Result;
-use crate::models::act::Activation;
-use crate::models::weights::Scope;
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module};
 
 /// What an encoder needs to know of its tower.
@@ -21,6 +22,17 @@ pub struct EncoderConfig {
     pub activation: Activation,
     /// Added to the variance in layer norms.
     pub eps: f64,
+    /// What the attention's tensors are called.
+    pub names: AttentionNames,
+}
+
+/// The tensors of an attention, by who wrote the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionNames {
+    /// CLIP's: `q_proj`, `k_proj`, `v_proj`, `out_proj`.
+    Apart,
+    /// BLIP's: `qkv` in one, `projection`.
+    Joined,
 }
 
 /// A stack of layers.
@@ -81,7 +93,7 @@ impl Layer {
 }
 
 struct Attention {
-    /// Queries (scaled by 1/sqrt(width of a head)), keys and values in one product.
+    /// Queries, keys and values in one product.
     qkv: Linear,
     out: Linear,
     heads: usize,
@@ -89,32 +101,20 @@ struct Attention {
 
 impl Attention {
     fn load(scope: &Scope, config: &EncoderConfig) -> Result<Self> {
-        let scale = ((config.width / config.heads) as f64).powf(-0.5);
-        let names = [("q_proj", scale), ("k_proj", 1.0), ("v_proj", 1.0)];
-        Ok(Attention {
-            qkv: scope.linear_stacked(&names, config.width, config.width)?,
-            out: scope.linear("out_proj", config.width, config.width)?,
-            heads: config.heads,
-        })
+        let width = config.width;
+        let (qkv, out) = match config.names {
+            AttentionNames::Apart => {
+                (scope.linear_stacked(&["q_proj", "k_proj", "v_proj"], width, width)?, "out_proj")
+            }
+            AttentionNames::Joined => (scope.linear("qkv", width, 3 * width)?, "projection"),
+        };
+        Ok(Attention { qkv, out: scope.linear(out, width, width)?, heads: config.heads })
     }
 
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         let (batch, length, width) = x.dims3()?;
-        let qkv = self
-            .qkv
-            .forward(x)?
-            .reshape((batch, length, 3, self.heads, width / self.heads))?
-            .permute((2, 0, 3, 1, 4))?
-            .contiguous()?;
-        let (q, k, v) = (qkv.get(0)?, qkv.get(1)?, qkv.get(2)?);
-        // Scores in f32 whatever the weights are: f16 overflows at 65504.
-        let scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
-        let scores = match mask {
-            Some(mask) => scores.broadcast_add(mask)?,
-            None => scores,
-        };
-        let shares = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
-        let mixed = shares.matmul(&v)?.transpose(1, 2)?.reshape((batch, length, width))?;
-        Ok(self.out.forward(&mixed)?)
+        let qkv = split_heads(&self.qkv.forward(x)?, 3, self.heads)?;
+        let mixed = attend(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, mask)?;
+        Ok(self.out.forward(&mixed.transpose(1, 2)?.reshape((batch, length, width))?)?)
     }
 }
