@@ -20,9 +20,11 @@ pub mod hub;
 mod kind;
 mod layers;
 pub mod llama;
+pub mod llava;
 mod options;
 pub mod preprocess;
 mod progress;
+mod sentencepiece;
 pub mod tokenizer;
 pub mod weights;
 
@@ -33,6 +35,8 @@ pub use files::ModelFiles;
 pub use generate::{Decoding, Generated, Strategy};
 pub use hub::{CachedModel, HubOptions, cached};
 pub use kind::Kind;
+pub use llama::Quantize;
+pub use llava::{Llava, Piece, Prompt, Seen, Session, View};
 pub use options::{DTypeChoice, DeviceChoice, ModelOptions};
 pub use preprocess::Pixels;
 pub use progress::{Progress, Silent};
@@ -44,9 +48,23 @@ use std::path::{Path, PathBuf};
 /// The files of the model that `spec` names: `demo`, a directory in Hugging Face layout, a Hugging Face id (`org/name`,
 /// `org/name@revision`), or an OpenCLIP name (`ViT-B-32/laion2b_s34b_b79k`).
 ///
+/// Where its config names another model to borrow the vision tower from (`mm_vision_tower`), that one's files come along.
+///
 /// # Errors
 /// [`Error::NotFound`] when `spec` is none of these; else as reading the directory or asking the hub goes.
 pub fn resolve(spec: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<ModelFiles> {
+    let files = find(spec, options, progress)?;
+    let Some(name) = files.tower_name() else { return Ok(files) };
+    // A tower beside the model goes before one of that name elsewhere.
+    let beside = Path::new(&files.origin).join(&name);
+    let tower = match beside.is_dir() {
+        true => ModelFiles::from_dir(&name, &beside)?,
+        false => find(&name, options, progress)?,
+    };
+    Ok(files.with_tower(tower))
+}
+
+fn find(spec: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<ModelFiles> {
     if spec == "demo" {
         return Ok(demo::clip());
     }

@@ -112,6 +112,11 @@ impl Weights {
         Scope { weights: self, prefix: String::new() }
     }
 
+    /// The tensors under `prefix.`, or all for an empty one.
+    pub fn under(&self, prefix: &str) -> Scope<'_> {
+        if prefix.is_empty() { self.root() } else { self.root().pp(prefix) }
+    }
+
     /// The tensor `name`, which must have `shape`.
     ///
     /// # Errors

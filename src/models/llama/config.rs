@@ -6,6 +6,8 @@ use serde_json::Value;
 /// What a Llama or Mistral is made of.
 #[derive(Clone, Debug)]
 pub struct LlamaConfig {
+    /// Whether it is a Mistral.
+    pub is_mistral: bool,
     /// How many token ids there are.
     pub vocab_size: usize,
     /// The width of the residual stream.
@@ -75,10 +77,13 @@ impl LlamaConfig {
             Some("llama" | "llava" | "llava_llama") | None => false,
             Some("mistral" | "llava_mistral") => true,
             Some(other) => {
-                return Err(format!("model_type {other:?} is not a language model that is known: llama, mistral"));
+                return Err(format!(
+                    "model_type {other:?} is not a language model that is known: llama, mistral"
+                ));
             }
         };
-        let (inner, kv_heads, context) = if mistral { (14336, Some(8), 131_072) } else { (11008, None, 2048) };
+        let (inner, kv_heads, context) =
+            if mistral { (14336, Some(8), 131_072) } else { (11008, None, 2048) };
         let hidden_size = size(json, "hidden_size", 4096)?;
         let heads = size(json, "num_attention_heads", 32)?;
         let window = match json.get("sliding_window") {
@@ -87,6 +92,7 @@ impl LlamaConfig {
             Some(_) => mistral.then_some(size(json, "sliding_window", 0)?),
         };
         let config = LlamaConfig {
+            is_mistral: mistral,
             vocab_size: size(json, "vocab_size", 32000)?,
             hidden_size,
             intermediate_size: size(json, "intermediate_size", inner)?,
@@ -127,7 +133,8 @@ fn rope_theta(json: &Value) -> Parsed<f64> {
 }
 
 fn scaling(json: &Value) -> Parsed<Scaling> {
-    let rope = if json["rope_parameters"].is_object() { &json["rope_parameters"] } else { &json["rope_scaling"] };
+    let rope =
+        if json["rope_parameters"].is_object() { &json["rope_parameters"] } else { &json["rope_scaling"] };
     let kind = rope["rope_type"].as_str().or(rope["type"].as_str());
     let part = |key: &str| match number(rope, key, 0.0)? {
         value if value > 0.0 => Ok(value as f32),

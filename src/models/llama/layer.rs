@@ -121,12 +121,7 @@ fn split(x: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
 
 /// What is added to the scores of `len` new tokens after `seen` ones, (query heads a key head * len, seen + len) in f32, so
 /// that none looks ahead, nor back beyond the window, itself included. None where all may be seen.
-pub(super) fn mask(
-    seen: usize,
-    len: usize,
-    config: &LlamaConfig,
-    device: &Device,
-) -> Result<Option<Tensor>> {
+pub(super) fn mask(seen: usize, len: usize, config: &LlamaConfig, device: &Device) -> Result<Option<Tensor>> {
     let (total, sharing) = (seen + len, config.heads / config.kv_heads);
     let window = config.window.unwrap_or(usize::MAX);
     if len <= 1 && total <= window {

@@ -36,6 +36,7 @@ pub struct Llama {
     norm: RmsNorm,
     head: Matrix,
     rope: Rope,
+    vocab: usize,
     config: LlamaConfig,
     device: Device,
     dtype: DType,
@@ -66,6 +67,7 @@ impl Llama {
             norm: RmsNorm::new(source.vector(&Name::Norm, width)?, config.eps),
             head: source.head(&head, width, vocab)?,
             rope: Rope::new(config, source.interleaved()),
+            vocab,
             config: config.clone(),
             device: source.device().clone(),
             dtype: source.dtype(),
@@ -75,6 +77,11 @@ impl Llama {
     /// The sizes.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// How many tokens it knows.
+    pub fn vocab(&self) -> usize {
+        self.vocab
     }
 
     /// Where computing happens.
@@ -94,7 +101,11 @@ impl Llama {
 
     /// What a cache of `tokens` takes, in bytes.
     pub fn cache_bytes(&self, tokens: usize) -> usize {
-        2 * self.layers.len() * self.config.kv_heads * self.config.head_dim * tokens * self.dtype.size_in_bytes()
+        2 * self.layers.len()
+            * self.config.kv_heads
+            * self.config.head_dim
+            * tokens
+            * self.dtype.size_in_bytes()
     }
 
     /// The embeddings of `ids`: (tokens, width).

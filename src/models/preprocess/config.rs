@@ -117,7 +117,9 @@ fn defaults(json: &Value) -> Parsed<Defaults> {
     });
     let (clip, half) = ((CLIP_MEAN, CLIP_STD), ([0.5; 3], [0.5; 3]));
     let (size, square, crop, resample, (mean, std)) = match family {
-        None | Some("CLIP" | "Llava" | "LlavaNext") => (Target::ShortestEdge(224), false, Some((224, 224)), 3, clip),
+        None | Some("CLIP" | "Llava" | "LlavaNext") => {
+            (Target::ShortestEdge(224), false, Some((224, 224)), 3, clip)
+        }
         Some("Blip") => (Target::Exact(384, 384), true, None, 3, clip),
         Some("ViT") => (Target::Exact(224, 224), true, None, 2, half),
         Some(_) => {
