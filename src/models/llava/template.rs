@@ -68,7 +68,7 @@ impl Template {
                 Err(minijinja::Error::new(ErrorKind::InvalidOperation, reason))
             },
         );
-        env.add_template_owned("chat", text)
+        env.add_template_owned("chat", without_training_marks(text))
             .map_err(|e| files.error(format!("{source}: the chat template can't be read: {e}")))?;
         let tokens = special_tokens(files)?;
         let model = files.name.clone();
@@ -153,6 +153,16 @@ fn find(files: &ModelFiles) -> Result<Option<(&'static str, String)>> {
         }
     }
     Ok(None)
+}
+
+/// `{% generation %}` marks, for training, what the assistant says; to whoever only asks it means nothing.
+fn without_training_marks(text: String) -> String {
+    let marks = [("generation", "if true"), ("endgeneration", "endif")];
+    marks.into_iter().fold(text, |text, (mark, plain)| {
+        ["{% ", "{%- "]
+            .into_iter()
+            .fold(text, |text, open| text.replace(&format!("{open}{mark} "), &format!("{open}{plain} ")))
+    })
 }
 
 /// What templates call `bos_token` and `eos_token`.
