@@ -1,6 +1,8 @@
-//! The model that ships with Eyeshot, compiled into the program, so that it works from any folder and offline.
+//! The models that ship with Eyeshot, compiled into the program, so that they work from any folder and offline.
 
+use super::Role;
 use super::files::ModelFiles;
+use crate::{Error, Result};
 
 /// One file of the demo CLIP: its name, and its bytes.
 macro_rules! shipped {
@@ -20,4 +22,10 @@ const CLIP: &[(&str, &[u8])] = &[
 /// The demo CLIP.
 pub(super) fn clip() -> ModelFiles {
     ModelFiles::in_memory("demo", CLIP)
+}
+
+/// The demo BLIP, which is not shipped yet.
+pub(super) fn blip(role: Role) -> Result<ModelFiles> {
+    let fix = format!("name a checkpoint that can be a {role:?}, by its id or directory").to_lowercase();
+    Err(Error::NotFound { kind: "model", name: "demo".to_owned(), fix })
 }

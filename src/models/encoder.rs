@@ -1,11 +1,11 @@
 //! The pre-norm transformer of CLIP's two towers and of BLIP's vision tower (Radford et al. 2021, section 2.4).
 
 use super::act::Activation;
-use super::layers::{attend, split_heads};
+use super::layers::{Product, attend_all};
 use super::weights::Scope;
 use crate::Result;
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Linear, Module};
+use candle_nn::{LayerNorm, Module};
 
 /// What an encoder needs to know of its tower.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +67,9 @@ struct Layer {
     norm1: LayerNorm,
     attention: Attention,
     norm2: LayerNorm,
-    fc1: Linear,
+    fc1: Product,
     activation: Activation,
-    fc2: Linear,
+    fc2: Product,
 }
 
 impl Layer {
@@ -79,23 +79,25 @@ impl Layer {
             norm1: scope.layer_norm("layer_norm1", config.width, config.eps)?,
             attention: Attention::load(&scope.pp("self_attn"), config)?,
             norm2: scope.layer_norm("layer_norm2", config.width, config.eps)?,
-            fc1: mlp.linear("fc1", config.width, config.inner)?,
+            fc1: mlp.product("fc1", config.width, config.inner)?,
             activation: config.activation,
-            fc2: mlp.linear("fc2", config.inner, config.width)?,
+            fc2: mlp.product("fc2", config.inner, config.width)?,
         })
     }
 
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let x = (x + self.attention.forward(&self.norm1.forward(x)?, mask)?)?;
+        let attention = &self.attention;
+        let qkv = attention.qkv.forward(&self.norm1.forward(x)?)?;
+        let x = attention.out.forward_onto(&attend_all(&qkv, attention.heads, mask)?, x)?;
         let inner = self.activation.forward(self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        Ok((&x + self.fc2.forward(&inner)?)?)
+        self.fc2.forward_onto(&inner, &x)
     }
 }
 
 struct Attention {
     /// Queries, keys and values in one product.
-    qkv: Linear,
-    out: Linear,
+    qkv: Product,
+    out: Product,
     heads: usize,
 }
 
@@ -104,17 +106,10 @@ impl Attention {
         let width = config.width;
         let (qkv, out) = match config.names {
             AttentionNames::Apart => {
-                (scope.linear_stacked(&["q_proj", "k_proj", "v_proj"], width, width)?, "out_proj")
+                (scope.product_stacked(&["q_proj", "k_proj", "v_proj"], width, width)?, "out_proj")
             }
-            AttentionNames::Joined => (scope.linear("qkv", width, 3 * width)?, "projection"),
+            AttentionNames::Joined => (scope.product("qkv", width, 3 * width)?, "projection"),
         };
-        Ok(Attention { qkv, out: scope.linear(out, width, width)?, heads: config.heads })
-    }
-
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let (batch, length, width) = x.dims3()?;
-        let qkv = split_heads(&self.qkv.forward(x)?, 3, self.heads)?;
-        let mixed = attend(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, mask)?;
-        Ok(self.out.forward(&mixed.transpose(1, 2)?.reshape((batch, length, width))?)?)
+        Ok(Attention { qkv, out: scope.product(out, width, width)?, heads: config.heads })
     }
 }

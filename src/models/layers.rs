@@ -1,7 +1,56 @@
 //! The plain parts that every network here shares: attention, patches, masks.
 
+use super::wide::{self, Packed};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
+use candle_nn::{Linear, Module};
+
+/// A linear layer, ready to multiply by.
+pub enum Product {
+    /// By candle.
+    Plain(Linear),
+    /// By our own kernel.
+    Packed(Packed),
+}
+
+impl Product {
+    /// Packs the weights where this machine and their numbers allow.
+    pub fn new(linear: Linear) -> Result<Self> {
+        let weight = linear.weight();
+        Ok(match weight.device().is_cpu() && weight.dtype() == DType::F32 && wide::available() {
+            true => Product::Packed(Packed::new(&linear)?),
+            false => Product::Plain(linear),
+        })
+    }
+
+    /// x W^T + b: (..., from) to (..., to).
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Product::Plain(linear) => linear.forward(x)?,
+            Product::Packed(packed) => packed.forward(x, None)?,
+        })
+    }
+
+    /// x W^T + b + onto.
+    pub fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Product::Plain(linear) => (linear.forward(x)? + onto)?,
+            Product::Packed(packed) => packed.forward(x, Some(onto))?,
+        })
+    }
+}
+
+/// Self-attention over what a product of queries, keys and values gave, (batch, length, 3 x width): (batch, length, width).
+pub fn attend_all(qkv: &Tensor, heads: usize, mask: Option<&Tensor>) -> Result<Tensor> {
+    let (batch, length, width) = qkv.dims3()?;
+    let own = qkv.device().is_cpu() && qkv.dtype() == DType::F32 && wide::available();
+    if own && mask.is_none() && wide::takes_heads_of(width / 3 / heads) {
+        return Ok(wide::attend(qkv, heads)?);
+    }
+    let qkv = split_heads(qkv, 3, heads)?;
+    let mixed = attend(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, mask)?;
+    Ok(mixed.transpose(1, 2)?.reshape((batch, length, width / 3))?)
+}
 
 /// What several projections made side by side, (batch, length, parts x width), apart and by head: (parts, batch, heads,
 /// length, width / heads), contiguous.

@@ -6,7 +6,7 @@
 //! 3. `weights` opens the tensors; whoever asks for one says which shape it must have.
 //! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures.
 //! 5. [`clip`] builds the network that embeds, [`blip`] the one that matches, writes captions and answers; both stand on
-//!    `encoder` and `layers`, and [`generate`] writes word by word. `check` looks at a checkpoint without running it.
+//!    `encoder` and `layers` (with `wide` under them where the CPU has it), and [`generate`] writes word by word. `check` looks at a checkpoint without running it.
 
 pub mod act;
 pub mod blip;
@@ -27,6 +27,7 @@ mod progress;
 mod sentencepiece;
 pub mod tokenizer;
 pub mod weights;
+mod wide;
 
 pub use blip::{Blip, Features, Judgement, Matching};
 pub use check::{Report, check};
@@ -98,6 +99,35 @@ fn forms() -> String {
 
 fn looks_like_openclip(spec: &str) -> bool {
     spec.split_once('/').is_some_and(|(org, _)| org.to_ascii_lowercase().starts_with("vit-"))
+}
+
+/// What a model is used for, where one name may mean several models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Embeds pictures and texts: CLIP.
+    Encoder,
+    /// Scores pairs of picture and text: BLIP.
+    Matcher,
+    /// Writes captions: BLIP.
+    Captioner,
+    /// Answers questions about pictures.
+    Answerer,
+}
+
+/// As [`resolve`], for a model that is used as `role`: the name `demo` stands for several.
+///
+/// # Errors
+/// As [`resolve`]; [`Error::NotFound`] for `demo` in a role that no shipped model plays.
+pub fn resolve_as(
+    role: Role,
+    spec: &str,
+    options: &ModelOptions,
+    progress: &dyn Progress,
+) -> Result<ModelFiles> {
+    match (spec, role) {
+        ("demo", Role::Matcher | Role::Captioner | Role::Answerer) => demo::blip(role),
+        _ => resolve(spec, options, progress),
+    }
 }
 
 fn expand_home(spec: &str) -> PathBuf {

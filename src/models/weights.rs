@@ -4,6 +4,7 @@
 //! tensor. A *survey* loads nothing: it writes down what is asked for and what is there, for `eyeshot model check`.
 
 use super::files::{Blob, ModelFiles};
+use super::layers::Product;
 use super::plain;
 use crate::{Error, Result};
 use candle_core::pickle::PthTensors;
@@ -255,6 +256,23 @@ impl Scope<'_> {
     /// A linear layer without bias.
     pub fn linear_no_bias(&self, name: &str, from: usize, to: usize) -> Result<Linear> {
         Ok(Linear::new(self.pp(name).get("weight", (to, from))?, None))
+    }
+
+    /// As [`Scope::linear`], made ready to multiply by on this machine.
+    pub fn product(&self, name: &str, from: usize, to: usize) -> Result<Product> {
+        self.ready(self.linear(name, from, to)?)
+    }
+
+    /// As [`Scope::linear_stacked`], made ready to multiply by on this machine.
+    pub fn product_stacked(&self, names: &[&str], from: usize, to: usize) -> Result<Product> {
+        self.ready(self.linear_stacked(names, from, to)?)
+    }
+
+    fn ready(&self, linear: Linear) -> Result<Product> {
+        match self.weights.survey {
+            Some(_) => Ok(Product::Plain(linear)),
+            None => Product::new(linear),
+        }
     }
 
     /// Several linear layers over the same input as one, their outputs side by side.

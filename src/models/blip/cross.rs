@@ -8,7 +8,7 @@
 use super::config::BlipConfig;
 use super::text::TextModel;
 use crate::Result;
-use crate::models::layers::attend;
+use crate::models::layers::{Product, attend};
 use crate::models::weights::Scope;
 use candle_core::{D, DType, Tensor};
 use candle_nn::{LayerNorm, Linear, Module};
@@ -56,10 +56,10 @@ impl Source {
 
 /// One layer's cross-attention, with its output and norm.
 pub struct CrossAttention {
-    query: Linear,
+    query: Product,
     /// Keys and values in one product.
     kv: Linear,
-    out: Linear,
+    out: Product,
     norm: LayerNorm,
     heads: usize,
 }
@@ -73,9 +73,9 @@ impl CrossAttention {
         let (attention, output) = (scope.pp("self"), scope.pp("output"));
         let (width, seen) = (config.text.hidden_size, config.vision.hidden_size);
         Ok(CrossAttention {
-            query: attention.linear("query", width, width)?,
+            query: attention.product("query", width, width)?,
             kv: attention.linear_stacked(&["key", "value"], seen, width)?,
-            out: output.linear("dense", width, width)?,
+            out: output.product("dense", width, width)?,
             norm: output.layer_norm("LayerNorm", width, config.text.layer_norm_eps)?,
             heads: config.text.num_attention_heads,
         })
@@ -106,8 +106,8 @@ impl CrossAttention {
             true => jobs.par_iter().map(seen).collect::<Result<Vec<_>>>()?,
             false => jobs.iter().map(seen).collect::<Result<Vec<_>>>()?,
         };
-        let mixed = self.out.forward(&Tensor::cat(&mixed, 0)?.reshape((rows, length, width))?)?;
-        Ok(self.norm.forward(&(mixed + x)?)?)
+        let mixed = Tensor::cat(&mixed, 0)?.reshape((rows, length, width))?;
+        Ok(self.norm.forward(&self.out.forward_onto(&mixed, x)?)?)
     }
 
     /// Keys and values of `states`, (length, width seen): (heads, length, width of a head) each.

@@ -5,7 +5,7 @@ use super::config::BlipConfig;
 use super::cross::{CrossAttention, Source};
 use crate::Result;
 use crate::models::act::Activation;
-use crate::models::layers::{attend, split_heads};
+use crate::models::layers::{Product, attend, split_heads};
 use crate::models::weights::Scope;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{LayerNorm, Linear, Module};
@@ -19,13 +19,13 @@ pub struct TextModel {
 }
 
 struct Layer {
-    qkv: Linear,
-    out: Linear,
+    qkv: Product,
+    out: Product,
     norm: LayerNorm,
     cross: CrossAttention,
-    fc1: Linear,
+    fc1: Product,
     activation: Activation,
-    fc2: Linear,
+    fc2: Product,
     final_norm: LayerNorm,
     heads: usize,
 }
@@ -139,13 +139,13 @@ impl Layer {
         let (width, inner, eps) = (text.hidden_size, text.intermediate_size, text.layer_norm_eps);
         let (attention, output) = (scope.pp("attention.output"), scope.pp("output"));
         Ok(Layer {
-            qkv: scope.pp("attention.self").linear_stacked(&["query", "key", "value"], width, width)?,
-            out: attention.linear("dense", width, width)?,
+            qkv: scope.pp("attention.self").product_stacked(&["query", "key", "value"], width, width)?,
+            out: attention.product("dense", width, width)?,
             norm: attention.layer_norm("LayerNorm", width, eps)?,
             cross: CrossAttention::load(&scope.pp("crossattention"), config)?,
-            fc1: scope.linear("intermediate.dense", width, inner)?,
+            fc1: scope.product("intermediate.dense", width, inner)?,
             activation: text.hidden_act,
-            fc2: output.linear("dense", inner, width)?,
+            fc2: output.product("dense", inner, width)?,
             final_norm: output.layer_norm("LayerNorm", width, eps)?,
             heads: text.num_attention_heads,
         })
@@ -159,12 +159,13 @@ impl Layer {
         sources: &[Source],
         number: usize,
     ) -> Result<Tensor> {
-        let x = self.norm.forward(&(self.attention(x, mask, past)? + x)?)?;
+        let x = self.norm.forward(&self.attention(x, mask, past)?)?;
         let x = if sources.is_empty() { x } else { self.cross.forward(&x, sources, number)? };
         let inner = self.activation.forward(self.fc1.forward(&x)?)?;
-        Ok(self.final_norm.forward(&(self.fc2.forward(&inner)? + &x)?)?)
+        Ok(self.final_norm.forward(&self.fc2.forward_onto(&inner, &x)?)?)
     }
 
+    /// x plus what its tokens see in one another.
     fn attention(
         &self,
         x: &Tensor,
@@ -182,7 +183,7 @@ impl Layer {
             *past = Some((keys.clone(), values.clone()));
         }
         let mixed = attend(&q, &keys, &values, mask)?.transpose(1, 2)?.reshape((rows, length, width))?;
-        Ok(self.out.forward(&mixed)?)
+        self.out.forward_onto(&mixed, x)
     }
 }
 
