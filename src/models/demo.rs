@@ -2,7 +2,7 @@
 
 use super::Role;
 use super::files::ModelFiles;
-use crate::{Error, Result};
+use crate::{Error, Result, config};
 
 /// One file of the demo CLIP: its name, and its bytes.
 macro_rules! shipped {
@@ -28,4 +28,18 @@ pub(super) fn clip() -> ModelFiles {
 pub(super) fn blip(role: Role) -> Result<ModelFiles> {
     let fix = format!("name a checkpoint that can be a {role:?}, by its id or directory").to_lowercase();
     Err(Error::NotFound { kind: "model", name: "demo".to_owned(), fix })
+}
+
+/// The demo LLaVA, in the assets folder: it sees through the demo CLIP's vision tower.
+///
+/// # Errors
+/// [`Error::NotFound`] where the assets folder, or the model in it, is not there.
+pub(super) fn llava() -> Result<ModelFiles> {
+    let folder = config::assets().map(|assets| assets.join("models/demo-llava")).filter(|dir| dir.is_dir());
+    let folder = folder.ok_or_else(|| Error::NotFound {
+        kind: "model",
+        name: "assets/models/demo-llava".to_owned(),
+        fix: "set EYESHOT_ASSETS to the assets folder of the eyeshot sources".to_owned(),
+    })?;
+    Ok(ModelFiles::from_dir("demo", &folder)?.with_tower(clip()))
 }

@@ -6,7 +6,9 @@
 //! 3. `weights` opens the tensors; whoever asks for one says which shape it must have.
 //! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures.
 //! 5. [`clip`] builds the network that embeds, [`blip`] the one that matches, writes captions and answers; both stand on
-//!    `encoder` and `layers` (with `wide` under them where the CPU has it), and [`generate`] writes word by word. `check` looks at a checkpoint without running it.
+//!    `encoder` and `layers` (with `wide` under them where the CPU has it), and [`generate`] writes word by word.
+//! 6. [`llava`] joins CLIP's vision tower to [`llama`], a language model, and answers in sessions.
+//! 7. `check` looks at a checkpoint without running it.
 
 pub mod act;
 pub mod blip;
@@ -125,7 +127,8 @@ pub fn resolve_as(
     progress: &dyn Progress,
 ) -> Result<ModelFiles> {
     match (spec, role) {
-        ("demo", Role::Matcher | Role::Captioner | Role::Answerer) => demo::blip(role),
+        ("demo", Role::Matcher | Role::Captioner) => demo::blip(role),
+        ("demo", Role::Answerer) => demo::llava(),
         _ => resolve(spec, options, progress),
     }
 }

@@ -268,7 +268,8 @@ impl Scope<'_> {
         self.ready(self.linear_stacked(names, from, to)?)
     }
 
-    fn ready(&self, linear: Linear) -> Result<Product> {
+    /// `linear` made ready to multiply by on this machine; in a survey, as it is.
+    pub(crate) fn ready(&self, linear: Linear) -> Result<Product> {
         match self.weights.survey {
             Some(_) => Ok(Product::Plain(linear)),
             None => Product::new(linear),

@@ -40,11 +40,13 @@ impl Unfold {
         if waiting && !all {
             return Ok(String::new());
         }
+        let fresh = self.told;
         (self.start, self.told) = (self.told, self.ids.len());
-        // Broken bytes that were given out may yet become a character: what is the same is not said twice.
-        let same =
-            text.chars().zip(before.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
-        Ok(text.get(same..).unwrap_or_default().to_owned())
+        match text.strip_prefix(before.as_str()) {
+            Some(rest) => Ok(rest.to_owned()),
+            // Broken bytes that came after have changed what was said: only they are still to be said.
+            None => decode(self.ids.get(fresh..).unwrap_or_default()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Matrices that are dense or quantized, and multiply all the same.
 
+use crate::models::layers::Product;
 use crate::{Error, Result};
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Tensor};
@@ -58,7 +59,7 @@ impl fmt::Display for Quantize {
 
 /// A linear layer.
 pub(super) enum Matrix {
-    Dense(Linear),
+    Dense(Product),
     Packed(QMatMul, Option<Tensor>),
 }
 
@@ -67,7 +68,7 @@ impl Matrix {
     pub fn packed(weight: QTensor, bias: Option<Tensor>, dtype: DType) -> Result<Self> {
         Ok(match QMatMul::from_qtensor(weight)? {
             QMatMul::Tensor(weight) | QMatMul::TensorF16(weight) => {
-                Matrix::Dense(Linear::new(weight.to_dtype(dtype)?, bias))
+                Matrix::Dense(Product::new(Linear::new(weight.to_dtype(dtype)?, bias))?)
             }
             packed => Matrix::Packed(packed, bias),
         })
@@ -76,7 +77,7 @@ impl Matrix {
     /// (tokens, from) to (tokens, to).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Matrix::Dense(linear) => Ok(linear.forward(x)?),
+            Matrix::Dense(product) => product.forward(x),
             Matrix::Packed(weight, None) => Ok(weight.forward(&x.contiguous()?)?),
             Matrix::Packed(weight, Some(bias)) => {
                 Ok(weight.forward(&x.contiguous()?)?.broadcast_add(bias)?)

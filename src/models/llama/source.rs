@@ -143,7 +143,7 @@ impl<'a> Source<'a> {
         let packed = self.quantize.map(|q| q.pack(&weight, head, &self.device)).transpose()?.flatten();
         match packed {
             Some(packed) => Matrix::packed(packed, bias, self.dtype),
-            None => Ok(Matrix::Dense(Linear::new(weight.to_dtype(self.dtype)?, bias))),
+            None => Ok(Matrix::Dense(scope.ready(Linear::new(weight.to_dtype(self.dtype)?, bias))?)),
         }
     }
 }
