@@ -220,6 +220,10 @@ impl Llava {
             text.push_str(&piece.text);
         }
         let (token_ids, log_prob) = (session.written().to_vec(), session.log_prob());
+        if session.finish() != Some(Finish::Stop) {
+            // All tokens at once: where bytes are broken, a stream can't take back what it has said.
+            text = self.mind.prompter.decode(&token_ids)?;
+        }
         Ok(Generated { text: text.trim().to_owned(), token_ids, log_prob })
     }
 
