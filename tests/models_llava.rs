@@ -351,8 +351,8 @@ fn what_cannot_be_asked_is_refused() {
     assert!(ask("what?", &[], &greedy(0)).contains("max_new_tokens"));
     assert!(llava.prepare(&image::RgbImage::new(0, 3), true).is_err());
     // A prompt that nearly fills the context leaves room for what is left of it.
-    let prompt = Prompt { question: "what?", images: &vec![&seen[0]; 14], ..Prompt::default() };
-    let left = llava.context() - llava.question_tokens(&prompt).unwrap() - 14 * 16;
+    let prompt = Prompt { question: "what?", images: &vec![&seen[0]; 10], ..Prompt::default() };
+    let left = llava.context() - llava.question_tokens(&prompt).unwrap() - 10 * 16;
     let (_, ids, finish) = run(llava.start(&prompt, &greedy(100)).unwrap());
     assert!(finish == Some(Finish::End) || ids.len() == left + 1, "{finish:?}, {} of {left}", ids.len());
 }
@@ -611,8 +611,7 @@ fn write_gguf(copy: &Copy, file: &str, packing: GgmlDType) {
 
 #[test]
 fn a_gguf_beside_the_checkpoint_is_its_language_model() {
-    for (packing, tolerance) in [(GgmlDType::F32, LOGITS), (GgmlDType::F16, LOGITS), (GgmlDType::Q8_0, 0.05)]
-    {
+    for (packing, tolerance) in [(GgmlDType::F32, LOGITS), (GgmlDType::F16, LOGITS), (GgmlDType::Q8_0, 0.1)] {
         let copy = Copy::of("vicuna");
         write_gguf(&copy, "language.gguf", packing);
         // Only the file's weights can be right: those of the checkpoint are gone.

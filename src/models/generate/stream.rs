@@ -40,8 +40,11 @@ impl Unfold {
         if waiting && !all {
             return Ok(String::new());
         }
-        let fresh = self.told;
-        (self.start, self.told) = (self.told, self.ids.len());
+        let fresh = std::mem::replace(&mut self.told, self.ids.len());
+        // Tokens without text, such as special ones, are no ground to stand on: many decoders eat the first space.
+        if text != before {
+            self.start = fresh;
+        }
         match text.strip_prefix(before.as_str()) {
             Some(rest) => Ok(rest.to_owned()),
             // Broken bytes that came after have changed what was said: only they are still to be said.
@@ -114,6 +117,19 @@ mod tests {
         let characters: Vec<String> = text.chars().map(String::from).collect();
         let spoken: Vec<String> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         assert_eq!(spoken, characters);
+    }
+
+    #[test]
+    fn a_token_without_text_does_not_eat_a_space() {
+        // As Llama's decoder: a space in front of each word, the first one dropped; 9 is a special token.
+        let decode = |ids: &[u32]| {
+            let words = ids.iter().filter(|id| **id != 9).map(|id| format!(" {id}"));
+            Ok(words.collect::<String>().trim_start().to_owned())
+        };
+        let mut unfold = Unfold::default();
+        let pieces: Vec<_> =
+            [1, 9, 9, 2, 3, 9, 4].iter().map(|id| unfold.push(*id, decode).unwrap()).collect();
+        assert_eq!(pieces, ["1", "", "", " 2", " 3", "", " 4"]);
     }
 
     #[test]
