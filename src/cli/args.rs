@@ -20,9 +20,12 @@ pub(super) struct Shared {
     /// Where models run: auto, cpu, cuda, cuda:1
     #[arg(long, global = true, value_name = "DEVICE", env = "EYESHOT_DEVICE", default_value = "auto")]
     device: String,
-    /// Number type of the models: auto, f32, f16
+    /// Number type of the models: auto, f32, f16, bf16
     #[arg(long, global = true, value_name = "TYPE", env = "EYESHOT_DTYPE", default_value = "auto")]
     dtype: String,
+    /// Pack a language model's matrices: q4k (a quarter of f16), q8_0 (half of it)
+    #[arg(long, global = true, value_name = "PACKING", env = "EYESHOT_QUANTIZE")]
+    quantize: Option<String>,
     /// Use models of this machine only, and download nothing
     #[arg(long, global = true, env = "EYESHOT_OFFLINE", value_parser = FalseyValueParser::new())]
     offline: bool,
@@ -90,6 +93,7 @@ impl Shared {
     /// How models are loaded.
     pub fn models(&self) -> Result<ModelOptions> {
         let (device, dtype) = (self.device.parse()?, self.dtype.parse()?);
-        Ok(ModelOptions { device, dtype, offline: self.offline, ..ModelOptions::default() })
+        let quantize = self.quantize.as_deref().map(str::parse).transpose()?;
+        Ok(ModelOptions { device, dtype, quantize, offline: self.offline, ..ModelOptions::default() })
     }
 }

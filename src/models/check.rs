@@ -5,6 +5,7 @@ use super::clip::Clip;
 use super::files::ModelFiles;
 use super::generate::Decoding;
 use super::kind::Kind;
+use super::llava::{Llava, Prompt};
 use super::options::ModelOptions;
 use super::weights::TensorRow;
 use crate::Result;
@@ -46,6 +47,7 @@ pub fn check(files: &ModelFiles, options: &ModelOptions) -> Result<Report> {
     let tensors = match kind {
         Kind::Clip => Clip::survey(files)?,
         Kind::Blip => Blip::survey(files)?,
+        Kind::Llava => Llava::survey(files)?,
         _ => {
             problems.push(format!("models of kind {kind} can't be run yet"));
             Vec::new()
@@ -73,9 +75,15 @@ fn attempt(kind: &Kind, files: &ModelFiles, options: &ModelOptions) -> Result<()
     if *kind == Kind::Clip {
         return Clip::load(files, options)?.embed_texts(&["a"]).map(drop);
     }
+    let one = Decoding { max_new_tokens: 1, ..Decoding::default() };
+    if *kind == Kind::Llava {
+        let llava = Llava::load(files, options)?;
+        let seen = llava.look(&[llava.prepare(&image::RgbImage::new(8, 8), false)?])?;
+        let images: Vec<_> = seen.iter().collect();
+        return llava.answer(&Prompt { question: "a", images: &images, ..Prompt::default() }, &one).map(drop);
+    }
     let blip = Blip::load(files, options)?;
     let features = blip.look(&[blip.prepare(&image::RgbImage::new(8, 8))?])?;
-    let one = Decoding { max_new_tokens: 1, ..Decoding::default() };
     for features in &features {
         if blip.can_match() {
             blip.matches(&[(features, "a")])?;

@@ -2,7 +2,7 @@
 
 use super::Role;
 use super::files::ModelFiles;
-use crate::{Error, Result};
+use crate::{Error, Result, config};
 
 /// The files of one model: their names, and their bytes.
 macro_rules! shipped {
@@ -42,4 +42,18 @@ pub(super) fn blip(role: Role) -> Result<ModelFiles> {
             Err(Error::NotFound { kind: "model", name: "demo".to_owned(), fix })
         }
     }
+}
+
+/// The demo LLaVA, in the assets folder: it sees through the demo CLIP's vision tower.
+///
+/// # Errors
+/// [`Error::NotFound`] where the assets folder, or the model in it, is not there.
+pub(super) fn llava() -> Result<ModelFiles> {
+    let folder = config::assets().map(|assets| assets.join("models/demo-llava")).filter(|dir| dir.is_dir());
+    let folder = folder.ok_or_else(|| Error::NotFound {
+        kind: "model",
+        name: "assets/models/demo-llava".to_owned(),
+        fix: "set EYESHOT_ASSETS to the assets folder of the eyeshot sources".to_owned(),
+    })?;
+    Ok(ModelFiles::from_dir("demo", &folder)?.with_tower(clip()))
 }

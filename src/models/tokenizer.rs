@@ -1,12 +1,11 @@
-//! From text to token ids and back: `tokenizer.json`, or the same built from `vocab.json` and `merges.txt` (CLIP) or from
-//! `vocab.txt` (BERT).
+//! From text to token ids and back: `tokenizer.json`, or the same built from `vocab.json` and `merges.txt` (CLIP), from
+//! `vocab.txt` (BERT) or from `tokenizer.model` (Llama).
 
-use super::files::{MERGES, ModelFiles, TOKENIZER, VOCAB, WORD_PIECES};
+use super::files::{MERGES, ModelFiles, SENTENCE_PIECES, TOKENIZER, TOKENIZER_CONFIG, VOCAB, WORD_PIECES};
+use super::sentencepiece;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
-
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// A checkpoint's tokenizer, with the model's limit on length.
 pub struct TextTokenizer {
@@ -25,8 +24,7 @@ impl TextTokenizer {
         let parsed = if names.contains(&TOKENIZER) {
             Tokenizer::from_bytes(files.read(TOKENIZER)?)
         } else {
-            let built = if names.contains(&WORD_PIECES) { bert(files)? } else { clip_bpe(files)? };
-            serde_json::from_value(built).map_err(|e| Box::new(e) as tokenizers::Error)
+            serde_json::from_value(describe(files)?).map_err(|e| Box::new(e) as tokenizers::Error)
         };
         let mut inner =
             parsed.map_err(|e| files.error(format!("{} can't be used: {e}", names.join(" and "))))?;
@@ -87,6 +85,19 @@ impl TextTokenizer {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+/// The tokenizer of `files` as a `tokenizer.json`.
+///
+/// # Errors
+/// [`Error::Model`] naming the file that is missing or broken.
+pub(crate) fn describe(files: &ModelFiles) -> Result<Value> {
+    match files.tokenizer()?.first() {
+        Some(&TOKENIZER) => files.json(TOKENIZER),
+        Some(&WORD_PIECES) => bert(files),
+        Some(&SENTENCE_PIECES) => sentencepiece::describe(files),
+        _ => clip_bpe(files),
     }
 }
 

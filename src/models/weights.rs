@@ -113,6 +113,11 @@ impl Weights {
         Scope { weights: self, prefix: String::new() }
     }
 
+    /// The tensors under `prefix.`, or all for an empty one.
+    pub fn under(&self, prefix: &str) -> Scope<'_> {
+        if prefix.is_empty() { self.root() } else { self.root().pp(prefix) }
+    }
+
     /// The tensor `name`, which must have `shape`.
     ///
     /// # Errors
@@ -263,7 +268,8 @@ impl Scope<'_> {
         self.ready(self.linear_stacked(names, from, to)?)
     }
 
-    fn ready(&self, linear: Linear) -> Result<Product> {
+    /// `linear` made ready to multiply by on this machine; in a survey, as it is.
+    pub(crate) fn ready(&self, linear: Linear) -> Result<Product> {
         match self.weights.survey {
             Some(_) => Ok(Product::Plain(linear)),
             None => Product::new(linear),

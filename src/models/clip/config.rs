@@ -154,32 +154,63 @@ impl ClipConfig {
             ("text_config.intermediate_size", t.intermediate_size),
             ("text_config.num_attention_heads", t.num_attention_heads),
             ("text_config.max_position_embeddings", t.max_position_embeddings.saturating_sub(2)),
-            ("vision_config.hidden_size", v.hidden_size),
-            ("vision_config.intermediate_size", v.intermediate_size),
-            ("vision_config.num_attention_heads", v.num_attention_heads),
-            ("vision_config.patch_size", v.patch_size),
-            ("vision_config.image_size", v.image_size / v.patch_size.max(1)),
         ];
         if let Some((field, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(format!("{field} is too small"));
         }
-        if v.num_channels != 3 {
-            return Err(format!("vision_config.num_channels is {}, expected 3", v.num_channels));
+        if t.hidden_size % t.num_attention_heads != 0 {
+            let (width, heads) = (t.hidden_size, t.num_attention_heads);
+            return Err(format!("text_config.hidden_size {width} can't be shared among {heads} heads"));
         }
-        for (tower, width, heads) in
-            [("text", t.hidden_size, t.num_attention_heads), ("vision", v.hidden_size, v.num_attention_heads)]
-        {
-            if width % heads != 0 {
-                return Err(format!(
-                    "{tower}_config.hidden_size {width} can't be shared among {heads} heads"
-                ));
-            }
-        }
-        Ok(())
+        v.check()
     }
 }
 
 impl VisionConfig {
+    /// Reads the vision tower's sizes from the `config.json` of `files`: its `vision_config`, or all of it where it is of a
+    /// vision tower alone.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] naming the field.
+    pub fn read(files: &ModelFiles) -> Result<Self> {
+        let mut json = files.json(CONFIG)?;
+        if json["model_type"] == "clip_vision_model" {
+            json = serde_json::json!({ "vision_config": json });
+        }
+        match json["vision_config"]["model_type"].as_str() {
+            None | Some("clip_vision_model") => {}
+            Some(other) => {
+                return Err(files.error(format!(
+                    "{CONFIG}: vision_config.model_type is {other:?}, expected \"clip_vision_model\""
+                )));
+            }
+        }
+        let config: VisionConfig = files.section(&json, "vision_config")?;
+        config.check().map_err(|reason| files.error(format!("{CONFIG}: {reason}")))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let sizes = [
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("patch_size", self.patch_size),
+            ("image_size", self.image_size / self.patch_size.max(1)),
+        ];
+        if let Some((field, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(format!("vision_config.{field} is too small"));
+        }
+        if self.num_channels != 3 {
+            return Err(format!("vision_config.num_channels is {}, expected 3", self.num_channels));
+        }
+        let (width, heads) = (self.hidden_size, self.num_attention_heads);
+        if width % heads != 0 {
+            return Err(format!("vision_config.hidden_size {width} can't be shared among {heads} heads"));
+        }
+        Ok(())
+    }
+
     /// Patches along each side; what is left over at the edges is not looked at.
     pub fn grid(&self) -> usize {
         self.image_size / self.patch_size

@@ -48,7 +48,7 @@ pub(super) fn write(
             log_softmax(&mut log_probs);
             let plain = log_probs.clone();
             if let Some(beam) = searches.get(row / rule.width).and_then(|s| s.open.get(row % rule.width)) {
-                bend(&mut log_probs, &beam.written.tokens, step, frame.end, how);
+                bend(&mut log_probs, &beam.written.tokens, step, &[frame.end], how);
             }
             rows.push((plain, log_probs));
         }

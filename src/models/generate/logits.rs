@@ -12,7 +12,7 @@ pub(super) fn log_softmax(logits: &mut [f32]) {
 
 /// Repetition penalty over all of `before` (prompt and written), then no end before the minimum length. `scores` are logits
 /// or log-probabilities: transformers penalises the former when it samples, the latter in a beam search.
-pub(super) fn bend(scores: &mut [f32], before: &[u32], written: usize, end: u32, how: &Decoding) {
+pub(super) fn bend(scores: &mut [f32], before: &[u32], written: usize, ends: &[u32], how: &Decoding) {
     if how.repetition_penalty != 1.0 {
         let mut seen = before.to_vec();
         seen.sort_unstable();
@@ -24,10 +24,12 @@ pub(super) fn bend(scores: &mut [f32], before: &[u32], written: usize, end: u32,
             }
         }
     }
-    if written < how.min_new_tokens
-        && let Some(score) = scores.get_mut(end as usize)
-    {
-        *score = f32::NEG_INFINITY;
+    if written < how.min_new_tokens {
+        for end in ends {
+            if let Some(score) = scores.get_mut(*end as usize) {
+                *score = f32::NEG_INFINITY;
+            }
+        }
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn nucleus(logits: &[f32], p: f32, temperature: f32, draw: f64) -> u3
 }
 
 /// SplitMix64 (Steele et al. 2014): a stream of numbers in [0, 1) that follows from a seed alone.
-pub(super) struct Draws(u64);
+pub(crate) struct Draws(u64);
 
 impl Draws {
     /// The stream of row `row` under `seed`.
@@ -109,7 +111,7 @@ mod tests {
     fn a_penalty_pushes_down_and_the_end_waits() {
         let how = Decoding { repetition_penalty: 2.0, min_new_tokens: 1, ..Decoding::default() };
         let mut scores = [4.0, -1.0, 3.0, 9.0];
-        bend(&mut scores, &[0, 1, 1, 77], 0, 3, &how);
+        bend(&mut scores, &[0, 1, 1, 77], 0, &[3], &how);
         assert_eq!(scores, [2.0, -2.0, 3.0, f32::NEG_INFINITY]);
     }
 

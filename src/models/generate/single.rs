@@ -51,15 +51,30 @@ pub(super) fn write(
 }
 
 impl Row {
-    fn extend(&mut self, mut logits: Vec<f32>, step: usize, frame: &Frame, how: &Decoding) {
-        let mut log_probs = logits.clone();
-        log_softmax(&mut log_probs);
-        bend(&mut logits, &self.written.tokens, step, frame.end, how);
-        let token = match how.strategy {
-            Strategy::TopP { p, temperature, .. } => nucleus(&logits, p, temperature, self.draws.next()),
-            _ => highest(&logits),
-        };
-        self.written.log_prob += log_probs.get(token as usize).copied().unwrap_or_default();
+    fn extend(&mut self, logits: Vec<f32>, step: usize, frame: &Frame, how: &Decoding) {
+        let (token, log_prob) =
+            choose(logits, &self.written.tokens, step, &[frame.end], how, &mut self.draws);
+        self.written.log_prob += log_prob;
         self.written.tokens.push(token);
     }
+}
+
+/// The token that goes on after `before`, of which `written` are new, and its log-probability. A beam search can't be run one
+/// text at a time: here it takes the likeliest.
+pub(crate) fn choose(
+    mut logits: Vec<f32>,
+    before: &[u32],
+    written: usize,
+    ends: &[u32],
+    how: &Decoding,
+    draws: &mut Draws,
+) -> (u32, f32) {
+    let mut log_probs = logits.clone();
+    log_softmax(&mut log_probs);
+    bend(&mut logits, before, written, ends, how);
+    let token = match how.strategy {
+        Strategy::TopP { p, temperature, .. } => nucleus(&logits, p, temperature, draws.next()),
+        _ => highest(&logits),
+    };
+    (token, log_probs.get(token as usize).copied().unwrap_or_default())
 }

@@ -9,12 +9,16 @@
 mod config;
 mod resample;
 
+pub(crate) use config::ground;
 pub use config::{Recipe, Target};
 pub use resample::Filter;
 
 use super::files::ModelFiles;
 use crate::{Error, Result};
 use resample::{Axis, resample};
+
+/// The longest side of a square that pictures are padded to.
+const LARGEST_SQUARE: u32 = 4096;
 
 /// A picture as a vision tower reads it: 3 x height x width, colour planes in the order red, green, blue.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,9 +123,44 @@ impl Preprocess {
         if width == 0 || height == 0 {
             return Err(Error::image("the image has no pixels"));
         }
-        let plan = Plan::new(&self.recipe, (height as usize, width as usize));
+        let squared = match self.recipe.square {
+            Some(ground) if width != height => Some(self.square(image, ground)),
+            _ => None,
+        };
+        let image = squared.as_ref().unwrap_or(image);
+        let plan = Plan::new(&self.recipe, (image.height() as usize, image.width() as usize));
         let scaled = resample(image.as_raw(), &plan.columns.axis, &plan.rows.axis, plan.filter);
         Ok(self.normalize(&scaled, &plan))
+    }
+
+    /// `image` scaled to exactly (height, width) by the recipe's filter, and nothing else done to it.
+    pub fn scale(&self, image: &image::RgbImage, (height, width): (u32, u32)) -> image::RgbImage {
+        let axis = |source: u32, scaled: u32| Axis {
+            source: source as usize,
+            scaled: scaled as usize,
+            kept: 0..scaled as usize,
+        };
+        let filter = self.recipe.resize.map_or(Filter::Bicubic, |(_, filter)| filter);
+        let scaled =
+            resample(image.as_raw(), &axis(image.width(), width), &axis(image.height(), height), filter);
+        image::RgbImage::from_raw(width, height, scaled).unwrap_or_default()
+    }
+
+    /// `image` in the middle of a square of colour `ground`.
+    fn square(&self, image: &image::RgbImage, ground: [u8; 3]) -> image::RgbImage {
+        let (width, height) = image.dimensions();
+        let side = width.max(height);
+        // A long strip would take the square of its length: it is made shorter first.
+        let shrunk = (side > LARGEST_SQUARE).then(|| {
+            let shorter = |edge: u32| (u64::from(edge) * u64::from(LARGEST_SQUARE) / u64::from(side)).max(1);
+            self.scale(image, (shorter(height) as u32, shorter(width) as u32))
+        });
+        let image = shrunk.as_ref().unwrap_or(image);
+        let side = side.min(LARGEST_SQUARE);
+        let mut square = image::RgbImage::from_pixel(side, side, image::Rgb(ground));
+        let (left, top) = ((side - image.width()) / 2, (side - image.height()) / 2);
+        image::imageops::replace(&mut square, image, i64::from(left), i64::from(top));
+        square
     }
 
     /// Lays the interleaved `bytes` out as planes, in the middle of the output, black around them.
