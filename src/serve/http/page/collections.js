@@ -2,7 +2,7 @@
 
 import { get as fetchJson, post, within as pathOf } from "./api.js";
 import { byId, h } from "./dom.js";
-import { bytes, many } from "./format.js";
+import { many } from "./format.js";
 import { icon } from "./icons.js";
 import { openUnder } from "./popover.js";
 import * as state from "./state.js";
@@ -55,9 +55,9 @@ function fill(panel, close, all) {
     close();
     state.set({ ...state.cleared(), c: name, rerank: false });
   };
-  const line = ({ name, items, bytes: size }) =>
+  const line = ({ name, items }) =>
     h("li", {}, h("button", { type: "button", class: "menu-item", "aria-current": name === now.c && "true", onclick: to(name) },
-      h("span", { class: "clip" }, name), h("small", {}, `${many(items, "picture")}${size ? `, ${bytes(size)}` : ""}`)));
+      h("span", { class: "clip" }, name), h("small", {}, many(items, "picture"))));
   const create = h("button", { type: "button", class: "menu-item", onclick: () => {
     close();
     byId("new-error").textContent = "";

@@ -35,6 +35,7 @@ function file(item) {
     navigator.clipboard ? navigator.clipboard.writeText(item.key).then(() => toast("Copied."), () => toast("The browser refused to copy.", { error: true })) : toast("Copying needs https.", { error: true });
   return section("File", h("dl", {},
     pair("size", [`${count(item.width)} \u00d7 ${count(item.height)} pixels`]),
+    item.taken && pair("taken", [item.taken.replace("T", " ")]),
     item.bytes !== undefined && pair("file", [`${item.format ?? ""} ${bytes(item.bytes)}`.trim()]),
     pair("key", [h("span", { class: "key" }, item.key), h("button", { type: "button", class: "ghost round small", "aria-label": "Copy the key", title: "Copy", onclick: copy }, icon("copy"))]),
     pair("id", [h("code", {}, `id:${item.id}`)])));

@@ -27,9 +27,10 @@ export function show(now, { items, total }) {
   if (!empty && examples.length === 0) byId("hero-text").textContent = `${many(total, "picture")}. Describe one, or drop or paste one to find its like.`;
 }
 
-/** A few captions that make good queries: short, of several words, and unlike one another. */
+/** A few captions that make good queries: of several words, but short, not about being a picture, and of unlike pictures. */
 function pick(items) {
-  const texts = items.map(({ captions = [] }) => captions.filter((text) => text.length <= 44 && text.includes(" ")).sort((a, b) => a.length - b.length)[Math.floor(captions.length / 3)]).filter(Boolean);
+  const good = (text) => text.length <= 40 && text.includes(" ") && !/\b(photo|picture|image)\b/i.test(text);
+  const texts = items.map(({ captions = [] }) => captions.find(good)).filter(Boolean);
   const step = Math.max(1, texts.length / EXAMPLES);
   const spread = Array.from({ length: EXAMPLES }, (_, at) => texts[Math.floor(at * step)]).filter(Boolean);
   return [...new Set(spread)];

@@ -85,7 +85,7 @@ async function first(now, signal) {
   signal.throwIfAborted();
   shown = NOTHING;
   place(query, page, true);
-  byId("status").textContent = page.status;
+  byId("status").textContent = page.items.length ? page.status : "";
   byId("results-title").textContent = terms.length ? "Pictures found" : "All pictures";
   if (terms.length) await verdict.judge(now, terms, page.items, signal);
   else hero.show(now, page);
