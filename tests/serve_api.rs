@@ -1,87 +1,15 @@
 //! The server as its clients meet it: every RPC, what it refuses, and what survives a stop and a kill.
 
 mod common;
+#[path = "common/served.rs"]
+mod served;
 
-use common::{eyeshot, picture, run, tiny_clip};
+use common::run;
 use eyeshot::serve::proto::v1::{self as pb, upsert_response::Outcome};
-use pb::collections_client::CollectionsClient;
 use pb::images_client::ImagesClient;
-use pb::search_client::SearchClient;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
+use served::{Served, bytes, indexed, pictures};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
-
-/// A running server, killed when dropped.
-struct Served {
-    child: Child,
-    channel: Channel,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-impl Served {
-    async fn start(home: &Path, flags: &[&str]) -> Self {
-        let model = tiny_clip();
-        let mut command = eyeshot(home);
-        command.args(["serve", "--grpc", "127.0.0.1:0", "--json", "--model", model.to_str().unwrap()]);
-        let mut child = command.args(flags).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address = format!("http://{}", said["grpc"].as_str().unwrap());
-        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
-        Served { child, channel }
-    }
-
-    fn search(&self) -> SearchClient<Channel> {
-        SearchClient::new(self.channel.clone())
-    }
-
-    fn images(&self) -> ImagesClient<Channel> {
-        ImagesClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
-    }
-
-    fn collections(&self) -> CollectionsClient<Channel> {
-        CollectionsClient::new(self.channel.clone())
-    }
-
-    /// Asks the process to stop, and waits until it has.
-    fn terminate(mut self) -> std::process::ExitStatus {
-        let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        self.child.wait().unwrap()
-    }
-}
-
-/// A folder of three pictures, two with captions.
-fn pictures(home: &Path) {
-    let folder = home.join("pictures");
-    std::fs::create_dir_all(&folder).unwrap();
-    for (name, seed) in [("one.png", 1), ("two.jpg", 2), ("three.webp", 3)] {
-        picture(&folder.join(name), seed);
-    }
-    std::fs::write(folder.join("one.txt"), "a cat\n").unwrap();
-    let said = r#"{"captions": ["a dog"], "background": "blue", "count": 2}"#;
-    std::fs::write(folder.join("two.json"), said).unwrap();
-}
-
-fn indexed(home: &Path) {
-    pictures(home);
-    run(home, ["index", "pictures", "--model", tiny_clip().to_str().unwrap()]).expect(0);
-}
-
-fn bytes(home: &Path, seed: u32) -> Vec<u8> {
-    let path = home.join(format!("made-{seed}.png"));
-    picture(&path, seed);
-    std::fs::read(path).unwrap()
-}
 
 fn term(kind: pb::term::Kind) -> pb::Term {
     pb::Term { kind: Some(kind), weight: None }

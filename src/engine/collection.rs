@@ -3,6 +3,7 @@
 use super::batched::Batched;
 use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
+use super::gate::Memory;
 use super::space::Space;
 use crate::error::{Error, Result};
 use crate::models::Pixels;
@@ -25,6 +26,8 @@ pub struct Collection {
     pub(super) writer: Mutex<Counters>,
     /// What filters ask; there from the first filtered query on.
     pub(super) fields: OnceLock<RwLock<Fields>>,
+    /// For decoding, shared by all collections.
+    pub(super) memory: Arc<Memory>,
     encoders: Arc<Encoders>,
     encoder: OnceLock<Arc<Batched>>,
 }
@@ -63,7 +66,12 @@ pub struct SpaceInfo {
 }
 
 impl Collection {
-    pub(super) fn open(store: Arc<Store>, encoders: Arc<Encoders>, record: CollectionRecord) -> Result<Self> {
+    pub(super) fn open(
+        store: Arc<Store>,
+        encoders: Arc<Encoders>,
+        memory: Arc<Memory>,
+        record: CollectionRecord,
+    ) -> Result<Self> {
         let images = Space::open(&store, space_of(&record, Modality::Image)?)?;
         let captions = Space::open(&store, space_of(&record, Modality::Caption)?)?;
         // Captions are what text queries look like: a graph of pictures that is due anyway is built for them.
@@ -75,7 +83,7 @@ impl Collection {
             caption_slot: store.next_slot(captions.record.id)?,
         });
         let (fields, encoder) = (OnceLock::new(), OnceLock::new());
-        Ok(Collection { store, record, images, captions, writer, fields, encoders, encoder })
+        Ok(Collection { store, record, images, captions, writer, fields, memory, encoders, encoder })
     }
 
     /// Its name.

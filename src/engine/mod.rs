@@ -1,7 +1,8 @@
 //! Collections: upsert, delete, query. How model, index and store combine, and the only place where anything is encoded,
 //! so that the vectors of pictures and of queries cannot drift apart.
 //!
-//! 1. `decode`     an encoded picture becomes pixels, within limits; `fetch` gets one from a URL.
+//! 1. `decode`     an encoded picture becomes pixels, within limits; a `gate` bounds the memory of many at once; `fetch` gets one
+//!    from a URL.
 //! 2. `encoders`   models are loaded once each, when first needed.
 //!    `batched` puts `queue`s before each, so that callers who wait together share a forward pass, and remembers `recent` texts;
 //!    a `caller` who has left is not worked for.
@@ -10,11 +11,13 @@
 //! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`.
 //! 7. `query`      terms to a vector, spaces searched within the allowed set and fused, hits dressed.
+//!    `browse` lists items and fields for those who look around.
 //! 8. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
 mod batched;
+mod browse;
 mod caller;
 mod collection;
 pub mod decode;
@@ -22,6 +25,7 @@ mod encoders;
 pub mod fetch;
 mod fields;
 mod filter;
+mod gate;
 mod query;
 mod queue;
 mod recent;
@@ -30,9 +34,12 @@ mod upsert;
 
 pub use crate::models::{ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
+pub use browse::Page;
 pub use caller::Caller;
 pub use collection::{Collection, Info, SpaceInfo};
 pub use encoders::{Encoder, load as load_encoder};
+pub use fields::{Facet, FacetKind};
+pub use gate::{Gate, Memory};
 pub use queue::{Load, QueueOptions};
 pub use upsert::NewItem;
 
@@ -61,6 +68,7 @@ pub struct EngineOptions {
 pub struct Engine {
     store: Arc<Store>,
     encoders: Arc<Encoders>,
+    memory: Arc<Memory>,
     open: Mutex<HashMap<String, Arc<Collection>>>,
     /// Held while a collection is made, so that two who ask for one name make one.
     making: Mutex<()>,
@@ -76,7 +84,8 @@ impl Engine {
     pub fn open_with(options: EngineOptions, queue: QueueOptions) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
         let encoders = Arc::new(Encoders::new(options.models, options.progress, queue));
-        Ok(Engine { store, encoders, open: Mutex::default(), making: Mutex::default() })
+        let (memory, open, making) = (Arc::default(), Mutex::default(), Mutex::default());
+        Ok(Engine { store, encoders, memory, open, making })
     }
 
     /// The data directory.
@@ -97,7 +106,8 @@ impl Engine {
             return Ok(collection.clone());
         }
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
-        let collection = Arc::new(Collection::open(self.store.clone(), self.encoders.clone(), record)?);
+        let (store, encoders, memory) = (self.store.clone(), self.encoders.clone(), self.memory.clone());
+        let collection = Arc::new(Collection::open(store, encoders, memory, record)?);
         open.insert(name.to_owned(), collection.clone());
         Ok(collection)
     }
@@ -165,6 +175,11 @@ impl Engine {
     /// Has each loaded model embed a word, so that one that fails is found before a caller finds it.
     pub fn probe(&self, caller: &Caller) -> Result<()> {
         self.encoders.loaded().iter().try_for_each(|encoder| encoder.probe(caller))
+    }
+
+    /// The memory for decoding that all its callers share.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// What the queues before the loaded models have done: (model, `text` or `image`, load).

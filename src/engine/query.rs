@@ -117,7 +117,7 @@ impl Collection {
         if let Some(vector) = known {
             return Ok(vector);
         }
-        let decoded = decode::decode(bytes, &decode::Limits::default())?;
+        let decoded = self.memory.decode(bytes, &decode::Limits::default())?;
         let pixels = self.prepare(&decoded.image)?;
         self.batched()?.picture(pixels, caller)
     }

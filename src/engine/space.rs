@@ -115,6 +115,19 @@ impl Space {
         self.read().slots.get(&item).cloned().unwrap_or_default()
     }
 
+    /// The items of `slots`, or all of them, each once, by id.
+    pub fn items(&self, slots: Option<&roaring::RoaringBitmap>) -> Vec<ItemId> {
+        let owners = self.read();
+        let mut items: Vec<ItemId> = match slots {
+            Some(slots) => slots.iter().filter_map(|slot| owners.of_slot.get(&slot).copied()).collect(),
+            None => owners.slots.keys().copied().collect(),
+        };
+        drop(owners);
+        items.sort_unstable();
+        items.dedup();
+        items
+    }
+
     /// An item's first vector.
     pub fn vector_of(&self, item: ItemId) -> Option<Vec<f32>> {
         self.index.vector(*self.slots_of(item).first()?)

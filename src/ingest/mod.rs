@@ -3,7 +3,7 @@
 //! 1. `source`   opens what the user named; each source lists entries and fetches their bytes. `folder` is the first kind.
 //! 2. `listing`  walks the sources; the manifest says which entries are unchanged, and they are done.
 //! 3. `prepare`  fetches, reads the `sidecar` files, hashes; known bytes need no more, others are decoded. Many threads, whose
-//!    memory a `gate` keeps bounded.
+//!    memory a gate (`engine::Gate`) keeps bounded.
 //! 4. `writer`   collects batches, has the engine encode and write each at once, and goes image by image where one fails.
 //! 5. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
 //! 6. `listing`  at the end, if asked, removes what the sources no longer list.
@@ -14,7 +14,6 @@
 //! and what was written stays. Not here: models, vectors, store, terminals.
 
 mod folder;
-mod gate;
 mod listing;
 mod options;
 mod pipeline;

@@ -1,12 +1,11 @@
 //! One image from its entry in a listing to what the engine takes. Runs on many threads at once.
 
 use super::folder::reason;
-use super::gate::Gate;
 use super::options::IndexOptions;
 use super::report::Refusal;
 use super::sidecar;
 use super::source::{Entry, Source};
-use crate::engine::{Collection, NewItem, decode};
+use crate::engine::{Collection, Gate, NewItem, decode};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -4,11 +4,13 @@ use super::app::App;
 use super::proto::v1 as pb;
 use crate::engine::{Collection, Info};
 use crate::error::{Error, Result};
+use crate::types::item::local_time;
 use crate::types::{Filter, Hit, Item, ItemId, Payload, Query, Side, Term, TermKind};
 use pb::field_condition::Test as Leaf;
 use prost_types::value::Kind;
 use serde_json::{Number, Value as Json};
 use std::time::Duration;
+use tonic::codegen::http::StatusCode;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -16,6 +18,9 @@ use tonic::{Code, Status};
 pub const DEFAULT_COLLECTION: &str = "default";
 /// The most terms of one query.
 const MAX_TERMS: usize = 64;
+
+/// The trailer that says when to come back.
+const PUSH_BACK: &str = "grpc-retry-pushback-ms";
 
 /// An error as the client sees it. What only the operator can mend is said without what it would tell of the machine.
 pub fn status(error: Error) -> Status {
@@ -54,7 +59,34 @@ pub fn overloaded(what: &str, retry: Duration) -> Status {
 /// When to come back, as gRPC's own retry policies read it (gRFC A6).
 fn push_back(status: &mut Status, retry: Duration) {
     let millis = MetadataValue::from(u64::try_from(retry.as_millis()).unwrap_or(u64::MAX));
-    status.metadata_mut().insert("grpc-retry-pushback-ms", millis);
+    status.metadata_mut().insert(PUSH_BACK, millis);
+}
+
+/// The HTTP status of a gRPC code, and the code's name in JSON.
+pub fn http_code(code: Code) -> (StatusCode, &'static str) {
+    match code {
+        Code::Ok => (StatusCode::OK, "ok"),
+        Code::InvalidArgument => (StatusCode::BAD_REQUEST, "invalid_argument"),
+        Code::OutOfRange => (StatusCode::PAYLOAD_TOO_LARGE, "out_of_range"),
+        Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+        Code::PermissionDenied => (StatusCode::FORBIDDEN, "permission_denied"),
+        Code::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+        Code::AlreadyExists => (StatusCode::CONFLICT, "already_exists"),
+        Code::FailedPrecondition => (StatusCode::CONFLICT, "failed_precondition"),
+        Code::Aborted => (StatusCode::CONFLICT, "aborted"),
+        Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
+        Code::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "unimplemented"),
+        Code::Unavailable | Code::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Code::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
+        Code::DataLoss => (StatusCode::INTERNAL_SERVER_ERROR, "data_loss"),
+        Code::Internal | Code::Unknown => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+/// When a status says to come back.
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    let millis = status.metadata().get(PUSH_BACK)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(millis))
 }
 
 /// The name, or the default one where it is empty.
@@ -219,7 +251,6 @@ pub fn hit(hit: Hit, with_payload: bool, with_captions: bool) -> pb::Hit {
 
 /// An item with what was asked for.
 pub fn item(item: Item, with_payload: bool, with_captions: bool) -> pb::Item {
-    let taken = item.taken.and_then(|second| jiff::Timestamp::from_second(second).ok());
     pb::Item {
         id: item.id.0,
         key: item.key,
@@ -228,7 +259,7 @@ pub fn item(item: Item, with_payload: bool, with_captions: bool) -> pb::Item {
         width: item.width,
         height: item.height,
         format: item.format,
-        taken: taken.map(|t| t.to_zoned(jiff::tz::TimeZone::UTC).datetime().to_string()),
+        taken: item.taken.map(local_time),
         captions: if with_captions { item.captions } else { vec![] },
         exif: with_payload.then(|| fields(item.exif)),
         payload: with_payload.then(|| fields(item.payload)),

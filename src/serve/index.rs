@@ -122,7 +122,7 @@ fn run(app: &App, request: pb::IndexRequest, heard: &Heard, cancel: &Cancel) -> 
     let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
     let options = IndexOptions { captions, prune: request.prune, ..IndexOptions::default() };
     let summary = ingest::index(&collection, &sources, &options, heard, cancel);
-    app.sources.forget(&collection);
+    app.sources.forget(collection.name());
     summary
 }
 

@@ -1,4 +1,4 @@
-//! The engine's verbs over gRPC, safe by default.
+//! The engine's verbs over gRPC and HTTP, safe by default.
 //!
 //! A request's journey:
 //! 1. `auth`    tells the caller by an API key, before the message is read.
@@ -8,6 +8,8 @@
 //! 5. `convert` is the edge: messages to the words of `types` and back, errors to statuses, and nowhere else.
 //! 6. `sources` says which URIs of a request may be followed.
 //! 7. `health`  has the models embed a word now and then, and says what came of it.
+//!
+//! `http` has the same verbs as JSON, pictures and the web page, on another port.
 //!
 //! `settings` are checked once; this file binds, serves, and stops: new requests are refused, those in flight finish.
 //!
@@ -19,6 +21,7 @@ mod auth;
 mod collections;
 mod convert;
 mod health;
+mod http;
 mod images;
 mod index;
 pub mod proto;
@@ -39,6 +42,7 @@ use proto::v1;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::{Router, TcpIncoming};
@@ -47,11 +51,20 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 /// The most headers that a request may bring, in bytes.
 const HEADER_BYTES: u32 = 16 << 10;
 
-/// Serves `engine` until someone asks the process to stop (SIGINT, SIGTERM); `ready` hears the address, once bound.
+/// Where the server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// gRPC.
+    pub grpc: SocketAddr,
+    /// HTTP, where it is served.
+    pub http: Option<SocketAddr>,
+}
+
+/// Serves `engine` until someone asks the process to stop (SIGINT, SIGTERM); `ready` hears the addresses, once bound.
 ///
 /// # Errors
 /// Settings that contradict one another or are not safe; an address that is taken; certificates that cannot be read.
-pub fn serve(engine: Engine, settings: &Settings, ready: impl FnOnce(SocketAddr)) -> Result<()> {
+pub fn serve(engine: Engine, settings: &Settings, ready: impl FnOnce(Bound)) -> Result<()> {
     settings.check()?;
     let failed = |e| Error::io("the server's threads", e);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,29 +72,45 @@ pub fn serve(engine: Engine, settings: &Settings, ready: impl FnOnce(SocketAddr)
         .max_blocking_threads(settings.concurrency + 64)
         .build()
         .map_err(failed)?;
-    let outcome = runtime.block_on(async {
-        let incoming =
-            TcpIncoming::bind(settings.grpc).map_err(|e| Error::io(settings.grpc.to_string(), e))?;
-        let bound = incoming.local_addr().map_err(|e| Error::io(settings.grpc.to_string(), e))?;
-        let signals = Signals::new()?;
-        let (stop, stopping) = watch::channel(false);
-        let app = App::new(engine, settings, stopping.clone())?;
-        let health = health::Health::start(app.clone());
-        let server = routes(app, &health, settings)?
-            .serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), app::stopped(stopping));
-        tokio::pin!(server);
-        ready(bound);
-        tokio::select! {
-            ended = &mut server => ended.map_err(broken),
-            () = signals.wait() => {
-                _ = stop.send(true);
-                // Who has not finished by then is cut off; what was acknowledged is on disk.
-                tokio::time::timeout(settings.grace, &mut server).await.unwrap_or(Ok(())).map_err(broken)
-            }
-        }
-    });
+    let outcome = runtime.block_on(run(engine, settings, ready));
     runtime.shutdown_timeout(Duration::from_secs(2));
     outcome
+}
+
+async fn run(engine: Engine, settings: &Settings, ready: impl FnOnce(Bound)) -> Result<()> {
+    let named = |address: SocketAddr| move |e| Error::io(address.to_string(), e);
+    let incoming = TcpIncoming::bind(settings.grpc).map_err(named(settings.grpc))?;
+    let grpc = incoming.local_addr().map_err(named(settings.grpc))?;
+    let listener = match settings.http {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(named(address))?),
+        None => None,
+    };
+    let bound = listener.as_ref().map(TcpListener::local_addr).transpose();
+    let bound = Bound { grpc, http: bound.map_err(|e| Error::io("the address for HTTP", e))? };
+    let tls = settings.tls.as_ref().map(http::listen::acceptor).transpose()?;
+    let signals = Signals::new()?;
+    let (stop, stopping) = watch::channel(false);
+    let app = App::new(engine, settings, stopping.clone())?;
+    let health = health::Health::start(app.clone());
+    let grpc = routes(app.clone(), &health, settings)?
+        .serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), app::stopped(stopping.clone()));
+    let http = async {
+        if let Some(listener) = listener {
+            let router = http::router(app, health, settings);
+            http::listen::serve(listener, tls, router, settings.into(), stopping).await;
+        }
+    };
+    let servers = async { tokio::join!(grpc, http).0.map_err(broken) };
+    tokio::pin!(servers);
+    ready(bound);
+    tokio::select! {
+        ended = &mut servers => ended,
+        () = signals.wait() => {
+            _ = stop.send(true);
+            // Who has not finished by then is cut off; what was acknowledged is on disk.
+            tokio::time::timeout(settings.grace, &mut servers).await.unwrap_or(Ok(()))
+        }
+    }
 }
 
 /// All services, each behind the guard but health and reflection, which tell nothing of what is stored.

@@ -203,7 +203,7 @@ fn prepare(
         (item.taken, item.exif) = (known.taken, known.exif);
         return Ok(item);
     }
-    let decoded = decode::decode(&bytes, &limits)?;
+    let decoded = app.engine.memory().decode(&bytes, &limits)?;
     item.pixels = Some(collection.prepare(&decoded.image)?);
     (item.width, item.height, item.format) = (decoded.width, decoded.height, decoded.format.to_owned());
     (item.taken, item.exif) = (decoded.taken, decoded.exif);
