@@ -11,6 +11,11 @@ export function start() {
   const drop = byId("drop");
   const zones = { search: byId("drop-search"), add: byId("drop-add") };
   let depth = 0;
+  // A picture of the page itself is no file that someone brings.
+  let own = false;
+  const hasFiles = ({ dataTransfer }) => !own && dataTransfer?.types.includes("Files");
+  window.addEventListener("dragstart", () => (own = true));
+  window.addEventListener("dragend", () => (own = false));
 
   const hide = () => {
     depth = 0;
@@ -53,5 +58,3 @@ function single(files) {
   if (files.length > 1) return toast("One picture at a time to search by; add several with the other half.", { error: true });
   return byPicture(files[0]);
 }
-
-const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");

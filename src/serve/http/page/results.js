@@ -47,15 +47,21 @@ export async function refresh() {
   verdict.clear();
   if (now.view !== "" || isQuery(now)) hero.hide();
   if (shown.items.length === 0 && now.view === "") grid.wait();
+  let terms = [];
   try {
-    if (now.view === "duplicates") await duplicates.show(now, mine.signal);
-    else await first(now, mine.signal);
+    if (now.view === "duplicates") {
+      shown = NOTHING;
+      await duplicates.show(now, mine.signal);
+    }
+    if (now.view === "") terms = await first(now, mine.signal);
   } catch (error) {
     if (error.name === "AbortError") return;
     fail(error);
   }
-  if (running === mine) results.removeAttribute("aria-busy");
+  results.removeAttribute("aria-busy");
   follow();
+  // The verdict may take a moment longer than the pictures.
+  if (terms.length) verdict.judge(now, terms, shown.items, mine.signal).catch(complain);
 }
 
 /** Fetches and shows the next page, if there is one and none is on its way. */
@@ -77,9 +83,13 @@ export async function more() {
   }
 }
 
+/** Shows the first page; gives the terms that it was found by. */
 async function first(now, signal) {
   const terms = termsOf(now);
-  if (terms.length && !looksFor(terms)) return nothingToLookFor();
+  if (terms.length && !looksFor(terms)) {
+    nothingToLookFor();
+    return [];
+  }
   const query = terms.length ? await searchOf(now, terms, signal) : await browseOf(now, signal);
   const page = await query(0);
   signal.throwIfAborted();
@@ -87,8 +97,8 @@ async function first(now, signal) {
   place(query, page, true);
   byId("status").textContent = page.items.length ? page.status : "";
   byId("results-title").textContent = terms.length ? "Pictures found" : "All pictures";
-  if (terms.length) await verdict.judge(now, terms, page.items, signal);
-  else hero.show(now, page);
+  if (terms.length === 0) hero.show(now, page);
+  return terms;
 }
 
 /** Puts a page's items on show, and remembers where the next begins. */
@@ -107,9 +117,11 @@ async function searchOf(now, terms, signal) {
   if (known.length < terms.length) complain(new Error("A picture of this query is in another tab or another browser: drop it here again."));
   if (!looksFor(known)) return async () => ({ items: [], status: "", end: true, scores: true });
   const filter = await filters.condition(now);
-  const limit = now.rerank ? PAGE_CLOSER : PAGE;
+  // Only words can be held against a picture once more.
+  const closer = now.rerank && known.some(({ kind, weight }) => kind === "text" && weight > 0);
+  const limit = closer ? PAGE_CLOSER : PAGE;
   const body = { terms: known.map(wire), limit, filter, with_captions: true };
-  if (now.rerank) body.rerank = true;
+  if (closer) body.rerank = true;
   if (now.side !== "image") body.side = now.side;
   if (now.min !== null) body.score_threshold = now.min;
   return async (offset) => {

@@ -16,8 +16,9 @@ export function start() {
   // Back returns to the search before this one, not to its letters: only the first letter of a visit makes an entry.
   let fresh = true;
   const look = debounced(() => {
-    if (input.value === state.get().q) return;
-    state.set({ q: input.value, view: "", item: "", ask: "" }, { replace: !fresh });
+    const q = input.value.trim();
+    if (q === state.get().q.trim()) return;
+    state.set({ q, view: "", item: "", ask: "" }, { replace: !fresh });
     fresh = false;
   }, PAUSE);
 
