@@ -28,7 +28,7 @@ export const items = () => groups.flatMap((group) => group.items);
 function groupOf({ kind, items: members }, now) {
   const same = kind === "same";
   return h("section", { class: "group", "aria-label": `${many(members.length, "picture")}, ${same ? "identical" : "alike"}` },
-    h("h3", {}, h("span", { class: same ? "kind same" : "kind" }, same ? "Identical" : "Alike"), ` ${many(members.length, "picture")}`),
+    h("h2", {}, h("span", { class: same ? "kind same" : "kind" }, same ? "Identical" : "Alike"), ` ${many(members.length, "picture")}`),
     h("ul", { class: "group-items" }, members.map((member, at) => memberOf(member, at, now))));
 }
 
