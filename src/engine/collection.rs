@@ -6,6 +6,7 @@ use super::fields::Fields;
 use super::gate::Memory;
 use super::keywords::Keywords;
 use super::matcher::Matcher;
+use super::picture::Shelf;
 use super::space::Space;
 use super::timing::{Timed, Timing};
 use crate::error::{Error, Result};
@@ -238,6 +239,11 @@ impl Collection {
     /// The bytes of an item's file, where it came as bytes and was kept.
     pub fn upload(&self, item: &Item) -> Result<Option<Vec<u8>>> {
         self.store.upload(self.record.id, &item.hash)
+    }
+
+    /// Where pictures that came as bytes are kept.
+    pub(super) fn shelf(&self) -> Shelf {
+        Shelf { store: self.store.clone(), collection: self.record.id }
     }
 
     /// The keys that `wanted` says yes to, given each with its manifest.

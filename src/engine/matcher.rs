@@ -6,7 +6,7 @@
 
 use super::caller::Caller;
 use super::decode;
-use super::picture;
+use super::picture::Shelf;
 use super::queue::{Load, Queue, QueueOptions};
 use super::recent::Recent;
 use crate::error::{Error, Result};
@@ -53,6 +53,7 @@ struct Sight {
     key: String,
     hash: ContentHash,
     size: u64,
+    shelf: Shelf,
 }
 
 impl Matcher {
@@ -69,11 +70,16 @@ impl Matcher {
     }
 
     /// Each item's picture, in order.
-    pub fn see(&self, items: &[Item], caller: &Caller) -> Result<Vec<Seen>> {
+    pub fn see(&self, shelf: &Shelf, items: &[Item], caller: &Caller) -> Result<Vec<Seen>> {
         let mut seen: Vec<Option<Seen>> =
             items.iter().map(|item| recall(&self.memory, &item.hash).map(Ok)).collect();
         let missing = items.iter().zip(&seen).filter(|(_, seen)| seen.is_none());
-        let sight = |item: &Item| Sight { key: item.key.clone(), hash: item.hash, size: item.size };
+        let sight = |item: &Item| Sight {
+            key: item.key.clone(),
+            hash: item.hash,
+            size: item.size,
+            shelf: shelf.clone(),
+        };
         let missing: Vec<Sight> = missing.map(|(item, _)| sight(item)).collect();
         if !missing.is_empty() {
             let made = self.looks.ask(missing, caller)?;
@@ -118,7 +124,7 @@ fn look(blip: &Blip, memory: &Memory, sights: &[Sight]) -> Result<Vec<Seen>> {
     fresh.sort_by(|a, b| (a.hash, &a.key).cmp(&(b.hash, &b.key)));
     fresh.dedup_by(|a, b| (a.hash, &a.key) == (b.hash, &b.key));
     let prepare = |sight: &&Sight| -> Result<_> {
-        let bytes = picture::read(&sight.key, &sight.hash, sight.size)?;
+        let bytes = sight.shelf.read(&sight.key, &sight.hash, sight.size)?;
         blip.prepare(&decode::decode(&bytes, &decode::Limits::default())?.image)
     };
     let prepared: Vec<_> = fresh.par_iter().map(prepare).collect();

@@ -1,15 +1,33 @@
 //! An item's picture once more: its bytes from where they lie, if they are still the same.
 
 use crate::error::{Error, Result};
+use crate::store::Store;
 use crate::types::{ContentHash, uri};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::sync::Arc;
 
-/// The bytes of the item of `key`, which had `size` bytes with that hash when it was indexed.
-///
-/// Only files of this machine can be read: what was sent in a request was not kept, and a URL is not fetched again on behalf of
-/// whoever searches.
-pub(super) fn read(key: &str, hash: &ContentHash, size: u64) -> Result<Vec<u8>> {
+/// Where the pictures of a collection are kept that came as bytes.
+#[derive(Clone)]
+pub(super) struct Shelf {
+    pub store: Arc<Store>,
+    pub collection: u32,
+}
+
+impl Shelf {
+    /// The bytes of the item of `key`, which had `size` bytes with that hash when it was indexed.
+    ///
+    /// What was sent and kept is read from the store, else only files of this machine are: a URL is not fetched again on behalf
+    /// of whoever searches.
+    pub fn read(&self, key: &str, hash: &ContentHash, size: u64) -> Result<Vec<u8>> {
+        if let Some(bytes) = self.store.upload(self.collection, hash)? {
+            return Ok(bytes);
+        }
+        of_file(key, hash, size)
+    }
+}
+
+fn of_file(key: &str, hash: &ContentHash, size: u64) -> Result<Vec<u8>> {
     if !key.starts_with("file://") {
         return Err(Error::image("its bytes were not kept, and it is no file of this machine"));
     }
@@ -40,7 +58,7 @@ mod tests {
         let path = home.path().join("a.png");
         let key = uri::path_to_uri(&path).unwrap();
         let check = |key: &str, bytes: &[u8], wanted: Result<&[u8], &str>| {
-            let got = read(key, &ContentHash::of(bytes), bytes.len() as u64).map_err(|e| e.to_string());
+            let got = of_file(key, &ContentHash::of(bytes), bytes.len() as u64).map_err(|e| e.to_string());
             match wanted {
                 Ok(wanted) => assert_eq!(got.unwrap(), wanted),
                 Err(wanted) => assert!(got.unwrap_err().contains(wanted), "{key}"),

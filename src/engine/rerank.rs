@@ -102,7 +102,7 @@ impl Collection {
             items.extend(self.item(hit.id)?);
         }
         let mut pairs = Vec::new();
-        for (item, seen) in items.iter().zip(matcher.see(&items, caller)?) {
+        for (item, seen) in items.iter().zip(matcher.see(&self.shelf(), &items, caller)?) {
             let Some(hit) = few.iter_mut().find(|hit| hit.id == item.id) else { continue };
             match seen {
                 Ok(features) => pairs.extend(texts.iter().map(|(text, _)| (hit.id, features.clone(), *text))),
