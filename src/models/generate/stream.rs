@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_character_is_never_split() {
-        let text = "naïve 東京 🐘👩‍👩‍👧 \u{FFFD} end";
+        let text = "naïve 東京 🐘👩‍👩‍👧 end";
         let pieces = pieces(text.as_bytes());
         assert_eq!(pieces.concat(), text);
         let characters: Vec<String> = text.chars().map(String::from).collect();

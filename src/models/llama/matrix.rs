@@ -25,7 +25,7 @@ impl Quantize {
             (Quantize::Q4K, true) => GgmlDType::Q6K,
             (Quantize::Q8_0, _) => GgmlDType::Q8_0,
         };
-        [wanted, GgmlDType::Q8_0].into_iter().find(|packing| width % packing.block_size() == 0)
+        [wanted, GgmlDType::Q8_0].into_iter().find(|packing| width.is_multiple_of(packing.block_size()))
     }
 
     /// `weight`, (rows, width), packed on `device`; None where its width allows no packing.
