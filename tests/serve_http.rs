@@ -498,7 +498,7 @@ async fn duplicates_are_told_apart_from_likenesses() {
         (&json!("near"), vec!["two-large.jpg".into(), "two.jpg".into()])
     );
     let far = &near["items"][1];
-    assert!(far["distance"].as_f64().unwrap() < 0.1 && far["hamming"].as_u64().unwrap() <= 10, "{near}");
+    assert!(far["distance"].as_f64().unwrap() < 0.05 && far["hamming"].as_u64().unwrap() <= 8, "{near}");
     assert_eq!(client.get(&format!("{path}?distance=0")).json(200)["total"], 1, "only the same bytes");
     client.get(&format!("{path}?hamming=99")).failure(400, "invalid_argument");
     assert_eq!(client.get("/v1/collections/default").json(200)["items"], 5, "nothing is removed");
