@@ -101,7 +101,7 @@ impl Failure {
     }
 
     /// The same failure under another status.
-    pub fn as_status(self, status: StatusCode) -> Self {
+    pub fn with_status(self, status: StatusCode) -> Self {
         Failure { status, ..self }
     }
 }

@@ -66,7 +66,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Eyeshot", description = "Find images by what they show."),
-    components(schemas(failure::ErrorBody)),
+    components(schemas(
+        failure::ErrorBody,
+        filter::Condition,
+        filter::Scalar,
+        filter::Range,
+        filter::DatetimeRange,
+        filter::GeoRadius
+    )),
     modifiers(&Secrets),
     security((), ("bearer" = []), ("key" = []), ("session" = []))
 )]

@@ -112,7 +112,7 @@ fn missing(error: Error) -> Failure {
                 "the file is gone since it was indexed: bring it back, or index its folder again with prune";
             Failure::new(StatusCode::GONE, "not_found", what)
         }
-        Error::Forbidden { .. } => Failure::from(error).as_status(StatusCode::NOT_FOUND),
+        Error::Forbidden { .. } => Failure::from(error).with_status(StatusCode::NOT_FOUND),
         _ => error.into(),
     }
 }
