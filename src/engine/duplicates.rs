@@ -27,7 +27,7 @@ pub struct Likeness {
 impl Default for Likeness {
     /// What resizing and saving again does to a picture, and hardly more.
     fn default() -> Self {
-        Likeness { distance: 0.1, hamming: 10 }
+        Likeness { distance: 0.05, hamming: 8 }
     }
 }
 

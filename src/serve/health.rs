@@ -26,11 +26,14 @@ const SERVICES: [&str; 5] = [
 /// How long what a try came to is told to others who ask.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// When someone tried, and why it failed where it did.
+type Tried = (Instant, Result<(), String>);
+
 /// What the health service tells.
 #[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
-    last: Arc<Mutex<Option<(Instant, Result<(), String>)>>>,
+    last: Arc<Mutex<Option<Tried>>>,
 }
 
 impl Health {

@@ -57,7 +57,7 @@ impl Metrics {
     /// A request that began has ended.
     pub fn ended(&self, protocol: &'static str, route: &str, status: &str, took: Duration) {
         let (protocol, route) = (("protocol", protocol.to_owned()), ("route", route.to_owned()));
-        self.in_flight.get_or_create(&[protocol.clone()]).dec();
+        self.in_flight.get_or_create(std::array::from_ref(&protocol)).dec();
         self.seconds.get_or_create(&[protocol.clone(), route.clone()]).observe(took.as_secs_f64());
         self.requests.get_or_create(&[protocol, route, ("status", status.to_owned())]).inc();
     }

@@ -74,7 +74,7 @@ impl Sources {
             false => Err(Error::NotFound {
                 kind: "picture",
                 name: key.to_owned(),
-                fix: "it came as bytes, and this server was told to --forget-uploads".to_owned(),
+                fix: "it came as bytes that were not kept (--forget-uploads, or a restored backup): send it again".to_owned(),
             }),
         }
     }

@@ -1,10 +1,10 @@
 //! `POST /v1/collections/{collection}/ask`.
 
-use crate::serve::proto::v1 as pb;
-use crate::serve::proto::v1::answer_server::Answer;
 use super::extract::{Body, Path};
 use super::failure::{Failure, Failures};
 use crate::serve::app::App;
+use crate::serve::proto::v1 as pb;
+use crate::serve::proto::v1::answer_server::Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;

@@ -1,9 +1,9 @@
 //! `/v1/collections/{collection}/duplicates`.
 
-use crate::serve::app::App;
 use super::extract::{Path, Query};
 use super::failure::{Failure, Failures};
 use crate::engine::{Collection, Group, Likeness, Sameness, decode};
+use crate::serve::app::App;
 use crate::types::Item;
 use axum::Json;
 use axum::extract::State;

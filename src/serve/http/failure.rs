@@ -1,7 +1,7 @@
 //! How everything that goes wrong looks: a status, a code, and a message that says what to change.
 
-use crate::serve::convert;
 use crate::error::Error;
+use crate::serve::convert;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -101,7 +101,7 @@ impl Failure {
     }
 
     /// The same failure under another status.
-    pub fn as_status(self, status: StatusCode) -> Self {
+    pub fn with_status(self, status: StatusCode) -> Self {
         Failure { status, ..self }
     }
 }

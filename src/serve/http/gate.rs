@@ -1,9 +1,9 @@
 //! Who is let in: holders of keys, sessions that a key opened, and no page of another site.
 
-use crate::serve::settings::Settings;
 use super::SharedKeys;
 use super::extract::Body;
 use super::failure::{Failure, Failures};
+use crate::serve::settings::Settings;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;

@@ -1,11 +1,11 @@
 //! `POST /v1/collections/{collection}/index`: a run over folders of the server's machine, told as it goes on.
 
-use crate::serve::app::App;
-use crate::serve::index;
-use crate::serve::proto::v1 as pb;
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
 use crate::ingest::Refusal;
+use crate::serve::app::App;
+use crate::serve::index;
+use crate::serve::proto::v1 as pb;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use serde::{Deserialize, Serialize};

@@ -66,7 +66,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Eyeshot", description = "Find images by what they show."),
-    components(schemas(failure::ErrorBody)),
+    components(schemas(
+        failure::ErrorBody,
+        filter::Condition,
+        filter::Scalar,
+        filter::Range,
+        filter::DatetimeRange,
+        filter::GeoRadius
+    )),
     modifiers(&Secrets),
     security((), ("bearer" = []), ("key" = []), ("session" = []))
 )]
@@ -109,8 +116,10 @@ pub(super) fn router(
         .routes(routes!(ask::post))
         .routes(routes!(watch::metrics))
         .split_for_parts();
-    let (open, more) =
-        OpenApiRouter::new().routes(routes!(gate::open_session, gate::close_session)).routes(routes!(watch::health)).split_for_parts();
+    let (open, more) = OpenApiRouter::new()
+        .routes(routes!(gate::open_session, gate::close_session))
+        .routes(routes!(watch::health))
+        .split_for_parts();
     api.merge(more);
     let described = Arc::new(serde_json::to_value(&api).unwrap_or_default());
     let guarded = guarded.route_layer(middleware::from_fn_with_state(keys.clone(), gate::admit));
@@ -128,8 +137,9 @@ pub(super) fn router(
         .layer(middleware::from_fn_with_state(meter, measure))
         .merge(services.reset_fallback().layer(tonic_web::GrpcWebLayer::new()))
         .layer(DefaultBodyLimit::max(settings.message_bytes))
-        .layer(middleware::from_fn_with_state(Room::for_bodies(settings.message_bytes), room::enough))
         .layer(RequestBodyTimeoutLayer::new(PAUSE))
+        // Outside the one before it, which no longer tells how long a body is.
+        .layer(middleware::from_fn_with_state(Room::for_bodies(settings.message_bytes), room::enough))
         .layer(middleware::from_fn_with_state(gate::Hosts::of(settings), gate::same_site))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, plain("nosniff")))
         .layer(fixed(header::CONTENT_SECURITY_POLICY, POLICY))

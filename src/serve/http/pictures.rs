@@ -1,11 +1,11 @@
 //! The pictures themselves: `.../items/{id}/image` and `.../thumbnail`.
 
-use crate::serve::app::App;
 use super::extract::{Path, Query};
 use super::failure::{Failure, Failures};
 use super::items::item;
 use crate::engine::decode;
 use crate::error::{Error, Result};
+use crate::serve::app::App;
 use crate::types::uri;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -112,7 +112,7 @@ fn missing(error: Error) -> Failure {
                 "the file is gone since it was indexed: bring it back, or index its folder again with prune";
             Failure::new(StatusCode::GONE, "not_found", what)
         }
-        Error::Forbidden { .. } => Failure::from(error).as_status(StatusCode::NOT_FOUND),
+        Error::Forbidden { .. } => Failure::from(error).with_status(StatusCode::NOT_FOUND),
         _ => error.into(),
     }
 }

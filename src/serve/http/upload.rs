@@ -1,12 +1,12 @@
 //! `POST /v1/collections/{collection}/items`: pictures on their way in, as JSON or as a form with files.
 
-use crate::serve::app::App;
-use crate::serve::proto::v1 as pb;
-use crate::serve::upsert;
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
 use super::search::picture;
 use crate::error::{Error, Result};
+use crate::serve::app::App;
+use crate::serve::proto::v1 as pb;
+use crate::serve::upsert;
 use crate::types::{ContentHash, Payload};
 use axum::Json;
 use axum::extract::multipart::{Field, MultipartError};
