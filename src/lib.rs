@@ -10,7 +10,7 @@
 //! ```text
 //! main            parse, wire, exit code
 //! cli             one file a verb
-//! serve           gRPC: limits, keys, conversions; knows neither tensors nor store
+//! serve           JSON, web page, gRPC: limits, keys, conversions; knows neither tensors nor store
 //! eval · ingest   measures · source -> decode -> engine
 //! engine          collections: upsert, remove, query; keeps index and store in step
 //! models · index · store      networks · vectors in memory · bytes that last

@@ -35,6 +35,7 @@ const OWNED: &[(&str, &str)] = &[
     ("prost_types", "serve"),
     ("axum", "serve"),
     ("utoipa", "serve"),
+    ("prometheus_client", "serve"),
     ("hyper_util", "serve"),
     ("tokio", "serve"),
     ("tokio_stream", "serve"),

@@ -321,14 +321,7 @@ async fn folders_are_indexed_within_roots_only() {
     let request = pb::IndexRequest { sources: vec![folder.clone()], ..Default::default() };
     {
         let served = Served::start(home.path(), &[]).await;
-        let mut stream = served.images().index(request.clone()).await.unwrap().into_inner();
-        let status = loop {
-            match stream.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("it ended well"),
-                Err(status) => break status,
-            }
-        };
+        let status = served.images().index(request.clone()).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied, "{status}");
     }
     let served = Served::start(home.path(), &["--allow-root", &folder]).await;
@@ -424,7 +417,7 @@ async fn a_kill_under_upserts_loses_nothing_acknowledged() {
     while let Some(key) = heard.recv().await {
         keys.push(key);
         if keys.len() == 150 {
-            served.child.kill().unwrap();
+            served.process.child.kill().unwrap();
         }
     }
     for writer in writers {

@@ -33,6 +33,10 @@ use std::time::Duration;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Serve {
+    /// A TOML file with any of these settings under their names: queue = 100; flags and the environment come first
+    #[arg(long, value_name = "F", env = "EYESHOT_CONFIG")]
+    #[allow(dead_code, reason = "it is read before the others are: see cli::file")]
+    config: Option<PathBuf>,
     /// Where gRPC listens; port 0 takes a free one and prints it
     #[arg(long, value_name = "ADDR", env = "EYESHOT_GRPC", default_value = "127.0.0.1:50051")]
     grpc: SocketAddr,
@@ -93,6 +97,12 @@ pub(super) struct Serve {
     /// How much memory thumbnails may take, in MiB
     #[arg(long, value_name = "MIB", env = "EYESHOT_THUMBNAILS", default_value_t = Settings::default().thumbnail_bytes >> 20)]
     thumbnails: u64,
+    /// Do not keep the bytes of pictures that clients send: they can be found, and not be shown
+    #[arg(long, env = "EYESHOT_FORGET_UPLOADS", value_parser = FalseyValueParser::new())]
+    forget_uploads: bool,
+    /// Write a JSON line to standard error for each request
+    #[arg(short, long, env = "EYESHOT_VERBOSE", value_parser = FalseyValueParser::new())]
+    verbose: bool,
     /// How long requests in flight may take to finish when stopping, in seconds
     #[arg(long, value_name = "S", env = "EYESHOT_GRACE", default_value_t = Settings::default().grace.as_secs())]
     grace: u64,
@@ -142,6 +152,14 @@ impl Serve {
         self.read_key.iter().try_for_each(|key| keys.add(key, Access::Read))?;
         self.api_key_file.iter().try_for_each(|path| keys.add_file(path))?;
         keys.travel_by_tls(self.tls_cert.is_some());
+        if self.tls_cert.is_some() != self.tls_key.is_some()
+            || (self.tls_client_ca.is_some() && self.tls_cert.is_none())
+        {
+            return Err(Error::invalid("half of what TLS needs", "give both tls-cert and tls-key"));
+        }
+        if self.allow_private_urls && !self.allow_urls {
+            return Err(Error::invalid("allow-private-urls without allow-urls", "give both"));
+        }
         let tls = self.tls_cert.clone().zip(self.tls_key.clone());
         let urls = match (self.allow_urls, self.allow_private_urls) {
             (true, true) => Some(Reach::Anywhere),
@@ -161,6 +179,8 @@ impl Serve {
             model: self.model.clone(),
             timeout: Duration::from_secs(self.timeout),
             thumbnail_bytes: self.thumbnails.saturating_mul(1 << 20),
+            log: self.verbose,
+            keep_uploads: !self.forget_uploads,
             grace: Duration::from_secs(self.grace),
             ..Settings::default()
         })

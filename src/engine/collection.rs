@@ -5,12 +5,14 @@ use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
 use super::gate::Memory;
 use super::space::Space;
+use super::timing::{Timed, Timing};
 use crate::error::{Error, Result};
 use crate::models::Pixels;
 use crate::store::{Batch, CollectionRecord, Manifest, SpaceRecord, Store};
 use crate::types::{ContentHash, Item, ItemId, Modality};
 use image::RgbImage;
 use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 /// The most captions that guide a graph of pictures: more than these add little (see `benches/README.md`).
@@ -28,6 +30,9 @@ pub struct Collection {
     pub(super) fields: OnceLock<RwLock<Fields>>,
     /// For decoding, shared by all collections.
     pub(super) memory: Arc<Memory>,
+    /// How long searches took, and how many items were written.
+    pub(super) searches: Timing,
+    pub(super) written: AtomicU64,
     encoders: Arc<Encoders>,
     encoder: OnceLock<Arc<Batched>>,
 }
@@ -65,6 +70,36 @@ pub struct SpaceInfo {
     pub vectors: usize,
 }
 
+/// What a collection has done since it was opened, and what its spaces are like.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    /// How long searches took, encoding and dressing aside.
+    pub searches: Timed,
+    /// How many items were written.
+    pub written: u64,
+    /// Its spaces.
+    pub spaces: Vec<SpaceState>,
+}
+
+/// What a space's index is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpaceState {
+    /// What its vectors were made from.
+    pub modality: Modality,
+    /// Vectors that can be found.
+    pub vectors: usize,
+    /// Removed ones that still take room.
+    pub tombstones: usize,
+    /// Those that every search scans, since no graph links them yet.
+    pub unlinked: usize,
+    /// Linked ones that no search by graph comes to; 0 unless something is wrong.
+    pub unreachable: usize,
+    /// The breadth of a search by graph for which none is asked; 0 where every search scans.
+    pub ef: usize,
+    /// About how many bytes of memory it takes.
+    pub bytes: usize,
+}
+
 impl Collection {
     pub(super) fn open(
         store: Arc<Store>,
@@ -82,8 +117,20 @@ impl Collection {
             image_slot: store.next_slot(images.record.id)?,
             caption_slot: store.next_slot(captions.record.id)?,
         });
-        let (fields, encoder) = (OnceLock::new(), OnceLock::new());
-        Ok(Collection { store, record, images, captions, writer, fields, memory, encoders, encoder })
+        let (fields, encoder, searches, written) = Default::default();
+        Ok(Collection {
+            store,
+            record,
+            images,
+            captions,
+            writer,
+            fields,
+            memory,
+            searches,
+            written,
+            encoders,
+            encoder,
+        })
     }
 
     /// Its name.
@@ -111,6 +158,12 @@ impl Collection {
             spaces,
             bytes: self.store.bytes()?,
         })
+    }
+
+    /// What it has done, and what its spaces are like: for those who watch.
+    pub fn activity(&self) -> Activity {
+        let spaces = [&self.images, &self.captions].map(Space::state).to_vec();
+        Activity { searches: self.searches.read(), written: self.written.load(Ordering::Relaxed), spaces }
     }
 
     /// The encoder that made its vectors, loaded when first asked for; its files must still be the same.
@@ -172,6 +225,11 @@ impl Collection {
         }
     }
 
+    /// The bytes of an item's file, where it came as bytes and was kept.
+    pub fn upload(&self, item: &Item) -> Result<Option<Vec<u8>>> {
+        self.store.upload(self.record.id, &item.hash)
+    }
+
     /// The keys that `wanted` says yes to, given each with its manifest.
     pub fn keys_where(&self, wanted: impl Fn(&str, &Manifest) -> bool) -> Result<Vec<String>> {
         let rows = self.store.manifests(self.record.id);
@@ -207,6 +265,8 @@ impl Collection {
         images.iter().for_each(|slot| batch.remove_vector(self.images.record.id, *slot));
         captions.iter().for_each(|slot| batch.remove_vector(self.captions.record.id, *slot));
         self.store.commit(batch)?;
+        let hashes: Vec<ContentHash> = fields.iter().map(|(_, item)| item.hash).collect();
+        self.store.drop_uploads(self.record.id, &hashes)?;
         self.remove_fields(&fields);
         self.images.remove(&images);
         self.captions.remove(&captions);

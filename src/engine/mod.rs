@@ -11,7 +11,8 @@
 //! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`.
 //! 7. `query`      terms to a vector, spaces searched within the allowed set and fused, hits dressed.
-//!    `browse` lists items and fields for those who look around.
+//!    `browse` lists items and fields for those who look around; `duplicates` finds what is there twice.
+//!    `timing` is how long things took, for those who watch.
 //! 8. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
@@ -21,6 +22,7 @@ mod browse;
 mod caller;
 mod collection;
 pub mod decode;
+mod duplicates;
 mod encoders;
 pub mod fetch;
 mod fields;
@@ -30,17 +32,20 @@ mod query;
 mod queue;
 mod recent;
 mod space;
+mod timing;
 mod upsert;
 
 pub use crate::models::{ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use browse::Page;
 pub use caller::Caller;
-pub use collection::{Collection, Info, SpaceInfo};
+pub use collection::{Activity, Collection, Info, SpaceInfo, SpaceState};
+pub use duplicates::{Group, Likeness, Looks, Sameness, Twin};
 pub use encoders::{Encoder, load as load_encoder};
 pub use fields::{Facet, FacetKind};
 pub use gate::{Gate, Memory};
 pub use queue::{Load, QueueOptions};
+pub use timing::{BOUNDS, Timed};
 pub use upsert::NewItem;
 
 use crate::error::{Error, Result};
@@ -175,6 +180,11 @@ impl Engine {
     /// Has each loaded model embed a word, so that one that fails is found before a caller finds it.
     pub fn probe(&self, caller: &Caller) -> Result<()> {
         self.encoders.loaded().iter().try_for_each(|encoder| encoder.probe(caller))
+    }
+
+    /// The collections that are open.
+    pub fn open_collections(&self) -> Vec<Arc<Collection>> {
+        self.opened().values().cloned().collect()
     }
 
     /// The memory for decoding that all its callers share.

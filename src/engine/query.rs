@@ -11,6 +11,7 @@ use crate::index::SearchOptions;
 use crate::types::{ContentHash, Hit, ItemId, Query, Side, Term, TermKind};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// The most hits that one query may skip and return: what a result page or an export needs, and bounded.
 pub const MAX_HITS: usize = 100_000;
@@ -48,10 +49,12 @@ impl Collection {
     fn answer(&self, query: &Query, words: &Words, caller: &Caller) -> Result<Vec<Hit>> {
         let vector = self.compose(&query.terms, words, caller)?;
         caller.check()?;
+        let began = Instant::now();
         let found = {
             let allowed = query.filter.as_ref().map(|filter| self.allowed(filter)).transpose()?;
             self.search(query, &vector, allowed.as_ref())?
         };
+        self.searches.note(began.elapsed());
         let wanted = |(_, score): &(ItemId, f32)| query.min_score.is_none_or(|least| *score >= least);
         let page = found.into_iter().filter(wanted).skip(query.offset).take(query.limit);
         page.filter_map(|(id, score)| self.dress(id, score).transpose()).collect()

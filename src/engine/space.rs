@@ -1,5 +1,6 @@
 //! The vectors of one encoder and one modality: an index of slots, and whose each slot is.
 
+use super::collection::SpaceState;
 use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
@@ -158,6 +159,20 @@ impl Space {
     /// The breadth that the index found fit for its data.
     pub fn default_ef(&self) -> usize {
         self.index.health().ef
+    }
+
+    /// What its index is like.
+    pub fn state(&self) -> SpaceState {
+        let health = self.index.health();
+        SpaceState {
+            modality: self.record.modality,
+            vectors: health.vectors,
+            tombstones: health.tombstones,
+            unlinked: health.tail,
+            unreachable: health.unreachable,
+            ef: health.ef,
+            bytes: self.index.bytes(),
+        }
     }
 
     /// How many vectors it holds.

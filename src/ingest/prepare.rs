@@ -73,6 +73,7 @@ impl<'a> Workshop<'a> {
             captions: said.captions,
             payload: said.payload,
             pixels: None,
+            bytes: None,
             source: source.name().to_owned(),
             stamp: entry.stamp.clone(),
         };

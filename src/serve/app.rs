@@ -27,6 +27,8 @@ pub struct Shared {
     /// How long a JSON request may take; those of gRPC say so themselves.
     pub timeout: Duration,
     pub thumbnails: Thumbnails,
+    /// Whether the bytes of pictures that came as bytes are kept.
+    pub keep_uploads: bool,
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -39,6 +41,7 @@ impl App {
             model: settings.model.clone(),
             probe: settings.probe,
             timeout: settings.timeout,
+            keep_uploads: settings.keep_uploads,
             thumbnails: Thumbnails::new(settings.thumbnail_bytes),
             stopping,
         })))

@@ -282,7 +282,7 @@ pub fn collection(info: Info) -> pb::Collection {
 }
 
 /// A payload as a message.
-fn fields(payload: Payload) -> prost_types::Struct {
+pub fn fields(payload: Payload) -> prost_types::Struct {
     prost_types::Struct { fields: payload.into_iter().map(|(name, json)| (name, of_json(json))).collect() }
 }
 

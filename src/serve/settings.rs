@@ -36,6 +36,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// How many bytes of thumbnails are remembered.
     pub thumbnail_bytes: u64,
+    /// Whether the bytes of pictures that came as bytes are kept, so that they can be shown.
+    pub keep_uploads: bool,
+    /// Whether each request is a JSON line on standard error.
+    pub log: bool,
     /// How often health tries the models.
     pub probe: Duration,
 }
@@ -67,6 +71,8 @@ impl Default for Settings {
             grace: Duration::from_secs(20),
             timeout: Duration::from_secs(60),
             thumbnail_bytes: 128 << 20,
+            keep_uploads: true,
+            log: false,
             probe: Duration::from_secs(10),
         }
     }

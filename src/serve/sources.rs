@@ -52,9 +52,12 @@ impl Sources {
         }
     }
 
-    /// The bytes of an item's picture: those behind its key. An item's key is whatever brought it says, so that it is believed no more
+    /// The bytes of an item's picture: those that it came as, where they were kept, else those behind its key. An item's key is whatever brought it says, so that it is believed no more
     /// than a request's URI.
     pub fn picture(&self, item: &Item, collection: &Collection) -> Result<Vec<u8>> {
+        if let Some(bytes) = collection.upload(item)? {
+            return Ok(bytes);
+        }
         let key = item.key.as_str();
         let known = ["file:", "http:", "https:"].iter().any(|scheme| key.starts_with(scheme));
         match known {
@@ -71,7 +74,7 @@ impl Sources {
             false => Err(Error::NotFound {
                 kind: "picture",
                 name: key.to_owned(),
-                fix: "it came as bytes, which are not kept; send it by a URI to see it again".to_owned(),
+                fix: "it came as bytes, and this server was told to --forget-uploads".to_owned(),
             }),
         }
     }

@@ -10,43 +10,51 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use tonic::transport::Channel;
 
-/// A running server, killed when dropped.
+/// A running server, killed when dropped, and a connection to it.
 pub struct Served {
-    pub child: Child,
+    pub process: Process,
     pub channel: Channel,
     /// Where HTTP listens: `http://127.0.0.1:PORT`.
     pub http: String,
 }
 
-impl Drop for Served {
+/// The program as a server, killed when dropped.
+pub struct Process {
+    pub child: Child,
+    /// Where gRPC and HTTP listen: `127.0.0.1:PORT`.
+    pub grpc: String,
+    pub http: String,
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         _ = self.child.kill();
         _ = self.child.wait();
     }
 }
 
-impl Served {
-    pub async fn start(home: &Path, flags: &[&str]) -> Self {
+impl Process {
+    /// Starts on free ports, and waits until it listens.
+    pub fn start(home: &Path, flags: &[&str]) -> Self {
         let model = tiny_clip();
         let mut command = eyeshot(home);
-        command.args([
-            "serve",
-            "--grpc",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-            "--json",
-            "--model",
-            model.to_str().unwrap(),
-        ]);
-        let mut child = command.args(flags).stdout(Stdio::piped()).spawn().unwrap();
+        let usual = ["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json", "--model"];
+        command.args(usual).arg(model).args(flags);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address = format!("http://{}", said["grpc"].as_str().unwrap());
-        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
-        let http = format!("http://{}", said["http"].as_str().unwrap());
-        Served { child, channel, http }
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let address = |name: &str| said[name].as_str().unwrap().to_owned();
+        Process { child, grpc: address("grpc"), http: address("http") }
+    }
+}
+
+impl Served {
+    pub async fn start(home: &Path, flags: &[&str]) -> Self {
+        let process = Process::start(home, flags);
+        let address = Channel::from_shared(format!("http://{}", process.grpc)).unwrap();
+        let (channel, http) = (address.connect().await.unwrap(), format!("http://{}", process.http));
+        Served { process, channel, http }
     }
 
     pub fn search(&self) -> SearchClient<Channel> {
@@ -63,9 +71,9 @@ impl Served {
 
     /// Asks the process to stop, and waits until it has.
     pub fn terminate(mut self) -> std::process::ExitStatus {
-        let id = self.child.id().to_string();
+        let id = self.process.child.id().to_string();
         assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        self.child.wait().unwrap()
+        self.process.child.wait().unwrap()
     }
 }
 

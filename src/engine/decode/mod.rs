@@ -6,11 +6,16 @@
 //! 4. `exif`  reads orientation, date, camera, lens and place.
 //! 5. The pixels are decoded, laid on white where they are transparent, and turned upright ([`Opened::decode`]).
 //!
+//! `looks` is a picture's perceptual hash.
+//!
 //! A refusal is always [`Error::Image`] with a reason that a person can act on. A decoder that panics is a refusal too.
 //! Nothing here knows of files, collections or models.
 
 mod exif;
 mod jpeg;
+mod looks;
+
+pub use looks::looks;
 
 use crate::error::{Error, Result};
 use crate::types::Payload;

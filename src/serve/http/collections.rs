@@ -1,9 +1,9 @@
 //! `/v1/collections`.
 
-use super::super::app::App;
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
 use super::json::Collection;
+use crate::serve::app::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -1,7 +1,7 @@
 //! How everything that goes wrong looks: a status, a code, and a message that says what to change.
 
-use super::super::convert;
 use crate::error::Error;
+use crate::serve::convert;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -95,6 +95,11 @@ impl Failure {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", what)
     }
 
+    /// What it says.
+    pub fn body(self) -> ErrorBody {
+        ErrorBody { error: ErrorDetail { code: self.code, message: self.message } }
+    }
+
     /// The same failure under another status.
     pub fn as_status(self, status: StatusCode) -> Self {
         Failure { status, ..self }
@@ -117,13 +122,13 @@ impl From<Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = ErrorBody { error: ErrorDetail { code: self.code, message: self.message } };
-        let mut response = (self.status, Json(body)).into_response();
+        let (status, retry) = (self.status, self.retry);
+        let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(retry) = self.retry {
+        if let Some(retry) = retry {
             // Whole seconds are all that the header knows.
             headers.insert(header::RETRY_AFTER, HeaderValue::from(retry.as_secs().max(1)));
         }

@@ -1,10 +1,10 @@
 //! `/v1/collections/{collection}/fields`: what there is to filter by.
 
-use super::super::app::App;
 use super::extract::Path;
 use super::failure::{Failure, Failures};
 use super::json::Any;
 use crate::engine::{Facet, FacetKind};
+use crate::serve::app::App;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;

@@ -1,9 +1,9 @@
 //! Filters as JSON: the language of the command line in a string, or conditions in an object. They become the gRPC
 //! messages, which `serve::convert` reads.
 
-use super::super::proto::v1 as pb;
 use super::json::Any;
 use crate::error::{Error, Result};
+use crate::serve::proto::v1 as pb;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 

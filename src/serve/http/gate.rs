@@ -1,9 +1,9 @@
 //! Who is let in: holders of keys, sessions that a key opened, and no page of another site.
 
-use super::super::settings::Settings;
 use super::SharedKeys;
 use super::extract::Body;
 use super::failure::{Failure, Failures};
+use crate::serve::settings::Settings;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
@@ -102,7 +102,7 @@ pub async fn open_session(
     let secure = if proxied || keys.behind_tls { "; Secure" } else { "" };
     let cookie = format!(
         "{}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={SESSION}{secure}",
-        super::super::auth::COOKIE
+        crate::serve::auth::COOKIE
     );
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
@@ -111,7 +111,7 @@ pub async fn open_session(
 #[utoipa::path(delete, path = "/v1/session", tag = "session",
     responses((status = 204, description = "The cookie is taken back")))]
 pub async fn close_session() -> Response {
-    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", super::super::auth::COOKIE);
+    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", crate::serve::auth::COOKIE);
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
 }
 

@@ -1,13 +1,13 @@
 //! `/v1/collections/{collection}/items`.
 
-use super::super::app::App;
-use super::super::convert;
-use super::super::proto::v1 as pb;
 use super::extract::{MayWrite, Path, Query};
 use super::failure::{Failure, Failures};
 use super::json::ItemBody;
 use crate::engine::Collection;
 use crate::error::{Error, Result};
+use crate::serve::app::App;
+use crate::serve::convert;
+use crate::serve::proto::v1 as pb;
 use crate::types::{Item, ItemId};
 use axum::Json;
 use axum::extract::State;

@@ -1,47 +1,56 @@
 //! The engine's verbs as JSON, pictures and a page, for browsers and curl.
 //!
 //! A request's journey:
-//! 1. `listen`  takes connections, plain or TLS, bounds how many and how slow they are, and ends them when the server stops.
-//! 2. `gate`    knows the caller by a key or a session's cookie, and turns away pages of other sites.
-//! 3. `extract` reads bodies, queries and paths; `failure` is how everything that goes wrong looks.
-//! 4. `collections`, `search`, `items`, `pictures` and `fields` are the resources, a file each. They make the messages of
-//!    the gRPC services of what they read and go on as those do (`serve::convert`, `serve::work`), so that no rule stands twice.
-//! 5. `page`    serves the files of `page/`, which are in the program.
+//! 1. `gate`    knows the caller by a key or a session's cookie, and turns away pages of other sites.
+//!    `room` bounds what bodies take.
+//! 2. `extract` reads bodies, queries and paths; `failure` is how everything that goes wrong looks.
+//! 3. `collections`, `search`, `ask`, `items`, `pictures`, `fields`, `upload`, `index` and `duplicates` are the resources, a file
+//!    each. They make the messages of the gRPC services of what they read and go on as those do (`serve::convert`,
+//!    `serve::work`), so that no rule stands twice. `watch` is for those who watch the server.
+//! 4. `page`    serves the files of `page/`, which are in the program.
 //!
 //! Not here: rules of queries, statuses of errors (`serve::convert`), how a picture is found (`serve::sources`).
 
+mod ask;
 mod collections;
+mod duplicates;
 mod extract;
 mod failure;
 mod fields;
 mod filter;
 mod gate;
+mod index;
 mod items;
 mod json;
-pub(super) mod listen;
 mod page;
 mod pictures;
+mod room;
 mod search;
 mod thumbnails;
+mod upload;
+mod watch;
 
 pub(super) use thumbnails::Thumbnails;
 
 use super::app::App;
 use super::auth::Keys;
 use super::health::Health;
+use super::measure::{Meter, measure};
 use super::settings::Settings;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
+use axum::routing::get;
 use axum::{Json, Router, middleware};
 use failure::Failure;
-use serde_json::json;
+use room::Room;
 use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -57,25 +66,53 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Eyeshot", description = "Find images by what they show."),
-    components(schemas(failure::ErrorBody))
+    components(schemas(failure::ErrorBody)),
+    modifiers(&Secrets),
+    security((), ("bearer" = []), ("key" = []), ("session" = []))
 )]
 struct Api;
 
-/// Everything that is served.
-pub(super) fn router(app: App, health: Health, settings: &Settings) -> Router {
+/// How callers show who they are, where the server asks.
+struct Secrets;
+
+impl Modify for Secrets {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let Some(components) = api.components.as_mut() else { return };
+        let header = ApiKey::Header(ApiKeyValue::new("x-api-key"));
+        let cookie = ApiKey::Cookie(ApiKeyValue::new(super::auth::COOKIE));
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        components.add_security_scheme("key", SecurityScheme::ApiKey(header));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
+    }
+}
+
+/// Everything that is served; `services` are those of gRPC, for browsers.
+pub(super) fn router(
+    app: App,
+    health: Health,
+    settings: &Settings,
+    meter: Meter,
+    services: Router,
+) -> Router {
     let keys = Arc::new(settings.keys.clone());
     let (guarded, mut api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(collections::list, collections::create))
         .routes(routes!(collections::show, collections::delete))
         .routes(routes!(search::post, search::get))
-        .routes(routes!(items::list))
+        .routes(routes!(items::list, upload::post))
         .routes(routes!(items::show, items::delete))
         .routes(routes!(pictures::image))
         .routes(routes!(pictures::thumbnail))
         .routes(routes!(fields::list))
+        .routes(routes!(duplicates::list))
+        .routes(routes!(index::post))
+        .routes(routes!(ask::post))
+        .routes(routes!(watch::metrics))
         .split_for_parts();
-    let (open, more) =
-        OpenApiRouter::new().routes(routes!(gate::open_session, gate::close_session)).split_for_parts();
+    let (open, more) = OpenApiRouter::new()
+        .routes(routes!(gate::open_session, gate::close_session))
+        .routes(routes!(watch::health))
+        .split_for_parts();
     api.merge(more);
     let described = Arc::new(serde_json::to_value(&api).unwrap_or_default());
     let guarded = guarded.route_layer(middleware::from_fn_with_state(keys.clone(), gate::admit));
@@ -83,35 +120,25 @@ pub(super) fn router(app: App, health: Health, settings: &Settings) -> Router {
     let plain = |text| HeaderValue::from_static(text);
     guarded
         .merge(open.layer(axum::Extension(keys)))
-        .route(
-            "/v1/openapi.json",
-            axum::routing::get(move || async move { Json(described.as_ref().clone()) }),
-        )
-        .with_state(app.clone())
-        .route("/health", axum::routing::get(healthy).with_state((app, health)))
+        .layer(axum::Extension(health))
+        .layer(axum::Extension(meter.metrics.clone()))
+        .route("/v1/openapi.json", get(move || async move { Json(described.as_ref().clone()) }))
+        .with_state(app)
         .merge(page::router())
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(meter, measure))
+        .merge(services.reset_fallback().layer(tonic_web::GrpcWebLayer::new()))
         .layer(DefaultBodyLimit::max(settings.message_bytes))
         .layer(RequestBodyTimeoutLayer::new(PAUSE))
+        // Outside the one before it, which no longer tells how long a body is.
+        .layer(middleware::from_fn_with_state(Room::for_bodies(settings.message_bytes), room::enough))
         .layer(middleware::from_fn_with_state(gate::Hosts::of(settings), gate::same_site))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, plain("nosniff")))
         .layer(fixed(header::CONTENT_SECURITY_POLICY, POLICY))
         .layer(fixed(header::REFERRER_POLICY, plain("no-referrer")))
         .layer(fixed(header::HeaderName::from_static("cross-origin-resource-policy"), plain("same-origin")))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Failure::broke().into_response()))
-}
-
-/// Whether the models answer: what an orchestrator asks.
-async fn healthy(State((app, health)): State<(App, Health)>) -> Response {
-    let version = env!("CARGO_PKG_VERSION");
-    match health.check(&app).await {
-        Ok(()) => Json(json!({ "status": "serving", "version": version })).into_response(),
-        Err(error) => {
-            let body = json!({ "status": "not_serving", "reason": error.to_string(), "version": version });
-            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
-        }
-    }
 }
 
 async fn nowhere() -> Failure {
@@ -123,5 +150,5 @@ async fn wrong_method() -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_argument", what)
 }
 
-/// That those who hold no key of the server's are turned away.
+/// The keys, as many requests read them.
 type SharedKeys = Arc<Keys>;

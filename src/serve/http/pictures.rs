@@ -1,11 +1,11 @@
 //! The pictures themselves: `.../items/{id}/image` and `.../thumbnail`.
 
-use super::super::app::App;
 use super::extract::{Path, Query};
 use super::failure::{Failure, Failures};
 use super::items::item;
 use crate::engine::decode;
 use crate::error::{Error, Result};
+use crate::serve::app::App;
 use crate::types::uri;
 use axum::body::Bytes;
 use axum::extract::State;

@@ -1,12 +1,12 @@
 //! `/v1/collections/{collection}/search`.
 
-use super::super::app::App;
-use super::super::convert;
-use super::super::proto::v1 as pb;
 use super::extract::{Body, Path, Query};
 use super::failure::{Failure, Failures};
 use super::filter::Filter;
 use crate::error::{Error, Result};
+use crate::serve::app::App;
+use crate::serve::convert;
+use crate::serve::proto::v1 as pb;
 use crate::types::{Hit, Payload, terms};
 use axum::Json;
 use axum::extract::State;

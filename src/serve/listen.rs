@@ -1,7 +1,7 @@
 //! Connections: plain or TLS, HTTP/1.1 or HTTP/2, bounded in number and in patience.
 
-use super::super::app::stopped;
-use super::super::settings::{Settings, Tls};
+use super::app::stopped;
+use super::settings::{Settings, Tls};
 use crate::error::{Error, Result};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,6 +18,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
 
 /// How long a client may take to begin: a handshake, or a request's first bytes and its headers.
 const BEGIN: Duration = Duration::from_secs(20);
@@ -39,7 +40,8 @@ pub struct Bounds {
 
 impl From<&Settings> for Bounds {
     fn from(settings: &Settings) -> Self {
-        let streams = u32::try_from(settings.concurrency).unwrap_or(u32::MAX);
+        // More than there are places, so that who is one too many is told when to come back, by a status.
+        let streams = u32::try_from(settings.concurrency.saturating_mul(4)).unwrap_or(u32::MAX).max(256);
         Bounds { connections: settings.concurrency.saturating_mul(4).clamp(64, 1 << 16), streams }
     }
 }
@@ -54,7 +56,7 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(bounds.connections));
     let graceful = GracefulShutdown::new();
-    let stop = stopped(stopping);
+    let stop = stopped(stopping.clone());
     tokio::pin!(stop);
     loop {
         let next = async {
@@ -71,32 +73,45 @@ pub async fn serve(
         };
         _ = stream.set_nodelay(true);
         let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
+        let stop = stopped(stopping.clone());
         tokio::spawn(async move {
             let _place = place;
-            connection(stream, tls, router, watcher, bounds.streams).await;
+            // Who takes too long to begin, or speaks something else, is hung up on: there is nobody to tell.
+            let begun = tokio::select! {
+                begun = tokio::time::timeout(BEGIN, begin(stream, tls)) => begun.ok().flatten(),
+                () = stop => None,
+            };
+            match begun {
+                Some(Begun::Plain(stream, is_h2)) => {
+                    talk(stream, is_h2, router, watcher, bounds.streams).await
+                }
+                Some(Begun::Tls(stream, is_h2)) => {
+                    talk(*stream, is_h2, router, watcher, bounds.streams).await
+                }
+                None => {}
+            }
         });
     }
     drop(listener);
     graceful.shutdown().await;
 }
 
-async fn connection(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    watcher: Watcher,
-    streams: u32,
-) {
-    // Who takes too long, or speaks something else, is hung up on: there is nobody to tell.
+/// A connection that speaks, and whether HTTP/2.
+enum Begun {
+    Plain(TcpStream, bool),
+    Tls(Box<TlsStream<TcpStream>>, bool),
+}
+
+async fn begin(stream: TcpStream, tls: Option<TlsAcceptor>) -> Option<Begun> {
     match tls {
         Some(tls) => {
-            let Ok(Ok(stream)) = tokio::time::timeout(BEGIN, tls.accept(stream)).await else { return };
+            let stream = tls.accept(stream).await.ok()?;
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            talk(stream, is_h2, router, watcher, streams).await;
+            Some(Begun::Tls(Box::new(stream), is_h2))
         }
         None => {
-            let Ok(Some(is_h2)) = tokio::time::timeout(BEGIN, begins_h2(&stream)).await else { return };
-            talk(stream, is_h2, router, watcher, streams).await;
+            let is_h2 = begins_h2(&stream).await?;
+            Some(Begun::Plain(stream, is_h2))
         }
     }
 }
