@@ -104,11 +104,11 @@ const TEXTS = ["caption", "path"];
 const BUILT_IN = ["taken", "format", "width", "height", "size"];
 
 /** A field that a person can choose by: values that recur, or a range that is more than a point. */
-function isUseful({ name, type, values, distinct, count, min, max }) {
+function isUseful({ name, type, values, distinct, min, max }) {
   if (TEXTS.includes(name) || type === "geo") return false;
   if (type !== "keyword" && type !== "bool") return min !== undefined && min !== null && min !== max;
   const several = (distinct ?? values.length) > 1;
-  return several && (values.length < 20 || distinct <= count / 2);
+  return several && values.some((value) => value.count > 1);
 }
 
 /** 0 for what the owner wrote, 1 for what every picture has, 2 for what lies deeper. */
