@@ -270,7 +270,7 @@ async fn the_page_is_served() {
     let home = tempfile::tempdir().unwrap();
     let served = Served::start(home.path(), &[]).await;
     let client = Client::new(&served);
-    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/style.css", "text/css")] {
+    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/base.css", "text/css")] {
         let came = client.get(path);
         assert_eq!(came.status, 200);
         assert!(came.header("content-type").starts_with(kind), "{path}: {}", came.header("content-type"));

@@ -80,14 +80,16 @@ function draw(now) {
     return;
   }
   const active = (name) => now.is.has(name) || now.within.has(name);
-  const usable = fields.filter(isUseful);
   // Those in use come first, so that none hides behind "More".
-  const sorted = [...usable.filter(({ name }) => active(name)), ...usable.filter(({ name }) => !active(name))];
+  const rank = (field) => (active(field.name) ? -1 : depth(field));
+  const sorted = fields.filter((field) => isUseful(field) || active(field.name)).sort((a, b) => rank(a) - rank(b));
+  const plain = sorted.filter((field) => rank(field) < 2).length;
+  const row = Math.min(ROW, plain || sorted.length);
   const unknown = [...now.is.keys(), ...now.within.keys()].filter((name) => !fields.some((field) => field.name === name));
-  const chips = sorted.slice(0, ROW).map((field) => facetChip(field, now));
+  const chips = sorted.slice(0, row).map((field) => facetChip(field, now));
   chips.push(...unknown.map((name) => removable(`${label(name)}: ${summary(now, name)}`, () => forget(name))));
   if (now.where) chips.push(removable(now.where, () => state.set({ where: "" })));
-  if (sorted.length > ROW) chips.push(moreChip(sorted.slice(ROW)));
+  if (sorted.length > row) chips.push(moreChip(sorted.slice(row)));
   if (fields.length) chips.push(whereChip());
   if (isFiltered(now)) chips.push(h("li", {}, h("button", { type: "button", class: "link", onclick: clear }, "Clear filters")));
   byId("filter-row").hidden = chips.length === 0;
@@ -96,12 +98,21 @@ function draw(now) {
   if (focused) document.querySelector(`#filters [data-field="${CSS.escape(focused)}"] button`)?.focus();
 }
 
-/** A field that a person can choose by: some values, or a range that is more than a point. */
-function isUseful({ type, values, min, max }) {
-  if (type === "keyword" || type === "bool") return (values?.length ?? 0) > 0;
-  if (type === "geo") return false;
-  return min !== undefined && max !== undefined && min !== null && min !== max;
+/** Every picture has them, and hardly two alike. */
+const TEXTS = ["caption", "path"];
+/** What every picture has: of less use than what its owner wrote. */
+const BUILT_IN = ["taken", "format", "width", "height", "size"];
+
+/** A field that a person can choose by: values that recur, or a range that is more than a point. */
+function isUseful({ name, type, values, distinct, min, max }) {
+  if (TEXTS.includes(name) || type === "geo") return false;
+  if (type !== "keyword" && type !== "bool") return min !== undefined && min !== null && min !== max;
+  const several = (distinct ?? values.length) > 1;
+  return several && values.some((value) => value.count > 1);
 }
+
+/** 0 for what the owner wrote, 1 for what every picture has, 2 for what lies deeper. */
+const depth = ({ name }) => (BUILT_IN.includes(name) ? 1 : /\./.test(name.replace(/^payload\./, "")) ? 2 : 0);
 
 function facetChip(field, now) {
   const on = now.is.has(field.name) || now.within.has(field.name);
