@@ -1,6 +1,7 @@
 """Draws emoji scenes, and writes a folder of them with captions and queries.
 
     python training/scenes.py --out DIR --count 1000 --seed 7 --split heldout [--size 256] [--views 1000]
+    python training/scenes.py --out DIR --sets 50 --seed 31           # controlled sets of four, see sets.py
 """
 
 from __future__ import annotations
@@ -40,10 +41,13 @@ Sprite = Callable[[int, int, float], np.ndarray]
 # ---- what is in a scene ---------------------------------------------------------------------------------------------
 
 
-def draw_scene(rng: random.Random, split: str) -> Scene:
+SHAPES = {"single": 0.3, "pair": 0.35, "several": 0.2, "mixed": 0.15}  # how often each is drawn
+
+
+def draw_scene(rng: random.Random, split: str, shapes: dict[str, float] = SHAPES) -> Scene:
     """A random scene. Pairs of kinds that are held out never occur in split "train", and always in split "heldout"."""
-    shape = rng.choices(("single", "pair", "several", "mixed"), (0.3, 0.35, 0.2, 0.15))[0]
-    kinds = _kinds(rng, {"single": 1, "several": 1, "pair": 2}.get(shape) or rng.choice((2, 2, 3)), split)
+    shape = rng.choices(tuple(shapes), tuple(shapes.values()))[0]
+    kinds = draw_kinds(rng, {"single": 1, "several": 1, "pair": 2}.get(shape) or rng.choice((2, 2, 3)), split)
     counts = [1] * len(kinds)
     if shape == "several":
         counts = [rng.choice((2, 2, 3, 3, 4))]
@@ -54,7 +58,8 @@ def draw_scene(rng: random.Random, split: str) -> Scene:
     return lay_out(tuple(zip(kinds, counts)), relation, background, rng)
 
 
-def _kinds(rng: random.Random, n: int, split: str) -> list[int]:
+def draw_kinds(rng: random.Random, n: int, split: str) -> list[int]:
+    """`n` kinds; see `draw_scene` about the split."""
     while True:
         kinds = rng.sample(range(len(concepts())), n)
         if n == 1 or any_held_out(kinds) == (split == "heldout"):
@@ -271,15 +276,21 @@ def held_out_scenes(count: int, seed: int, split: str = "heldout") -> list[tuple
     out = []
     for _ in range(count):
         scene = draw_scene(rng, split)
-        wanted, captions = rng.randrange(3, 6), []
-        for _ in range(40):
-            text = caption(scene, rng)
-            if text not in captions:
-                captions.append(text)
-            if len(captions) == wanted:
-                break
+        captions = draw_captions(scene, rng)
         out.append((scene, captions, lay_out(scene.groups, scene.relation, scene.background, rng)))
     return out
+
+
+def draw_captions(scene: Scene, rng: random.Random) -> list[str]:
+    """3 to 5 different captions that fit."""
+    wanted, captions = rng.randrange(3, 6), []
+    for _ in range(40):
+        text = caption(scene, rng)
+        if text not in captions:
+            captions.append(text)
+        if len(captions) == wanted:
+            break
+    return captions
 
 
 def write_folder(out: Path, count: int, seed: int, split: str, size: int, views: int, quality: int) -> None:
@@ -314,7 +325,12 @@ def main() -> None:
     p.add_argument("--size", type=int, default=256)
     p.add_argument("--views", type=int, default=10**9, help="draw a second view of the first N scenes")
     p.add_argument("--quality", type=int, default=90)
+    p.add_argument("--sets", type=int, help="instead: N sets of four pictures for each contrast of sets.py")
     a = p.parse_args()
+    if a.sets:
+        from sets import write_sets  # which builds on this module
+
+        return write_sets(a.out, a.sets, a.seed, a.split, a.size, a.quality)
     write_folder(a.out, a.count, a.seed, a.split, a.size, a.views, a.quality)
 
 

@@ -3,6 +3,7 @@
 import random
 
 from scenes import draw_scene, lay_out
+from sets import draw_sets
 from world import any_held_out, caption, concepts, fits, parse, related
 
 SEED = 11
@@ -24,6 +25,21 @@ def test_related_scenes_are_drawn_as_told() -> None:
             (a, _), (b, _) = scene.groups
             again = lay_out(scene.groups, scene.relation, scene.background, rng)
             assert related(scene, a, scene.relation, b) and related(again, a, scene.relation, b)
+
+
+def test_in_a_set_each_caption_fits_its_own_picture_alone() -> None:
+    for contrast in draw_sets(100, SEED):
+        assert len(contrast.scenes) == len(contrast.captions) == 4
+        for i, text in enumerate(contrast.captions):
+            assert [fits(parse(text), scene) for scene in contrast.scenes] == [i == j for j in range(4)], contrast
+
+
+def test_the_pictures_of_a_set_differ_in_one_thing_alone() -> None:
+    facts = {"relation": lambda s: s.relation, "count": lambda s: len(s.objects), "background": lambda s: s.background}
+    for contrast in draw_sets(100, SEED):
+        assert len({o.concept for s in contrast.scenes for o in s.objects}) == len(contrast.scenes[0].groups)
+        for kind, read in facts.items():
+            assert len({read(s) for s in contrast.scenes}) == (4 if kind == contrast.kind else 1), contrast
 
 
 def test_splits_share_no_pair() -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -183,6 +183,20 @@ def caption(
     elif _chance(rng, 0.3 * loose):
         text += rng.choice(LOOSE_SUFFIXES)
     return text
+
+
+def full_caption(scene: Scene, rng: random.Random) -> str:
+    """Everything that is true of a scene in one plain wording (how a captioner should speak); only the order varies."""
+    whole = replace(scene, groups=tuple(rng.sample(scene.groups, len(scene.groups))))
+    words = [next(w for w in concepts()[c].forms if "-" not in w) for c, _ in whole.groups]  # a WordPiece decoder splits at hyphens
+    forms = [(concepts()[c].forms[w], n) for w, (c, n) in zip(words, whole.groups)]
+    nouns = [articled if n == 1 else f"{NUMBERS[n][0]} {plural}" for (articled, plural), n in forms]
+    body = " and ".join(filter(None, [", ".join(nouns[:-1]), nouns[-1]]))
+    if scene.relation:
+        relation = scene.relation if whole.groups == scene.groups else RELATIONS[scene.relation][1]
+        body = f"{nouns[0]} {relation} {nouns[1]}"
+    phrase = SCENERY[scene.background][0] if scene.background in SCENERY else _name_colour(COLOUR_PHRASES[0], scene.background, rng, 0)
+    return f"{body} {phrase}"
 
 
 def _body(
