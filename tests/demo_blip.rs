@@ -59,9 +59,9 @@ fn reranking_tells_left_from_right() {
         let hits = ask(&collection, text, Some(0.0));
         after += u32::from(hits[0].id == item.id);
         // The picture of the opposite shows the same things, and matches less.
-        let opposite = hits.iter().find(|hit| {
-            hit.payload["set"] == item.payload["set"] && hit.payload["answer"] == Value::from(answer ^ 1)
-        });
+        let opposite = hits
+            .iter()
+            .find(|hit| hit.payload["set"] == item.payload["set"] && hit.payload["answer"] == (answer ^ 1));
         let own = hits.iter().find(|hit| hit.id == item.id).unwrap();
         if let Some(opposite) = opposite {
             assert!(own.matched > opposite.matched, "{text}: {:?} {:?}", own.matched, opposite.matched);

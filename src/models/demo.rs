@@ -2,7 +2,7 @@
 
 use super::Role;
 use super::files::ModelFiles;
-use crate::{Error, Result, config};
+use crate::{Error, Result};
 
 /// The files of one model: their names, and their bytes.
 macro_rules! shipped {

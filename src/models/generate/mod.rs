@@ -3,7 +3,7 @@
 //! 1. `logits` bends what the network says: repetition penalty, minimum length, temperature, nucleus.
 //! 2. `single` writes one row a text, taking the likeliest token or drawing one; `beam` keeps several rows a text.
 //! 3. `stream` turns tokens into text as they come, whole characters only, and holds back what may become a stop string.
-//! 4. Here is what they are told ([`Decoding`]), what they ask of a network ([`Decoder`]) and what they give ([`Written`]).
+//! 4. Here is what they are told ([`Decoding`]), what they ask of a network (`Decoder`) and what they give (`Written`).
 //!
 //! The rules are those of transformers' `generate`, so that the same weights write the same tokens.
 
