@@ -471,7 +471,8 @@ async fn hits_are_reranked_and_those_without_a_picture_say_so() {
     let home = tempfile::tempdir().unwrap();
     indexed(home.path());
     let matcher = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/blip/matcher");
-    let served = Served::start(home.path(), &["--forget-uploads", "--matcher", matcher.to_str().unwrap()]).await;
+    let served =
+        Served::start(home.path(), &["--forget-uploads", "--matcher", matcher.to_str().unwrap()]).await;
     upsert(&mut served.images(), vec![of_bytes("sent", bytes(home.path(), 9))]).await.unwrap();
     let mut search = served.search();
     let asked = pb::QueryRequest { rerank: true, ..text("a cat") };

@@ -58,6 +58,9 @@ pub struct Info {
     pub items: usize,
     /// Its active spaces.
     pub spaces: Vec<SpaceInfo>,
+    /// The matcher that reranks its hits; None where none was named. This process's affair, and so no part of what is printed.
+    #[serde(skip)]
+    pub matcher: Option<String>,
     /// What its data directory takes on disk, with all other collections in it.
     pub bytes: u64,
 }
@@ -162,6 +165,7 @@ impl Collection {
             name: self.name().to_owned(),
             items: self.images.len(),
             spaces,
+            matcher: self.encoders.matcher_name(self.model()).map(str::to_owned),
             bytes: self.store.bytes()?,
         })
     }

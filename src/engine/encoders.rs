@@ -72,13 +72,9 @@ impl Encoders {
     /// The matcher for pictures that the encoder `model` embedded: the one that was named, or the demo one for the demo
     /// encoder. Nothing is downloaded that nobody named.
     pub fn matcher(&self, model: &str) -> Result<Arc<Matcher>> {
-        let name = match &self.matching.matcher {
-            Some(name) => name,
-            None if model == DEFAULT_MODEL => DEFAULT_MODEL,
-            None => {
-                let what = format!("no matcher is named for pictures that {model} embedded");
-                return Err(Error::invalid(what, format!("name one with --matcher, such as {MATCHER}")));
-            }
+        let Some(name) = self.matcher_name(model) else {
+            let what = format!("no matcher is named for pictures that {model} embedded");
+            return Err(Error::invalid(what, format!("name one with --matcher, such as {MATCHER}")));
         };
         let mut matchers = self.matchers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(matcher) = matchers.get(name) {
@@ -88,6 +84,12 @@ impl Encoders {
         let matcher = Arc::new(Matcher::new(blip, self.queue, self.matching.features)?);
         matchers.insert(name.to_owned(), matcher.clone());
         Ok(matcher)
+    }
+
+    /// Which matcher [`Encoders::matcher`] would give.
+    pub fn matcher_name(&self, model: &str) -> Option<&str> {
+        let usual = (model == DEFAULT_MODEL).then_some(DEFAULT_MODEL);
+        self.matching.matcher.as_deref().or(usual)
     }
 
     /// The matchers that are loaded.

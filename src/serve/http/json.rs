@@ -17,8 +17,19 @@ pub struct Collection {
     pub spaces: Vec<Space>,
     /// The models that made its vectors, each once.
     pub models: Vec<String>,
+    /// What more can be asked of it.
+    pub features: Features,
     /// What the data directory takes on disk, with all collections in it.
     pub bytes: u64,
+}
+
+/// What can be asked of a collection beside searching it.
+#[derive(Serialize, ToSchema)]
+pub struct Features {
+    /// Whether hits can be reranked: whether there is a matcher.
+    pub rerank: bool,
+    /// Whether questions about pictures are answered.
+    pub ask: bool,
 }
 
 /// The vectors that one model made from one side of the items.
@@ -70,7 +81,8 @@ impl From<Info> for Collection {
             vectors: space.vectors as u64,
         };
         let spaces = info.spaces.into_iter().map(space).collect();
-        Collection { name: info.name, items: info.items as u64, spaces, models, bytes: info.bytes }
+        let features = Features { rerank: info.matcher.is_some(), ask: false };
+        Collection { name: info.name, items: info.items as u64, spaces, models, features, bytes: info.bytes }
     }
 }
 
