@@ -59,19 +59,3 @@ pub(super) fn llava() -> Result<ModelFiles> {
     })?;
     Ok(ModelFiles::from_dir("demo", &folder)?.with_tower(clip()))
 }
-
-/// The demo LLaVA, where `training/train_llava.py` has put it into the assets folder: it sees through the demo CLIP's vision
-/// tower.
-///
-/// # Errors
-/// [`Error::NotFound`] where the assets folder, or the model in it, is not there.
-pub(super) fn llava() -> Result<ModelFiles> {
-    let folder = config::assets().map(|assets| assets.join("models/demo-llava")).filter(|dir| dir.is_dir());
-    let folder = folder.ok_or_else(|| Error::NotFound {
-        kind: "model",
-        name: "demo".to_owned(),
-        fix: "no answerer ships yet: train one (training/README.md), or name a LLaVA checkpoint by its id or directory"
-            .to_owned(),
-    })?;
-    Ok(ModelFiles::from_dir("demo", &folder)?.with_tower(clip()))
-}
