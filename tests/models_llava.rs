@@ -344,14 +344,14 @@ fn what_cannot_be_asked_is_refused() {
     let how = greedy(4);
     assert!(ask(" \n", &[], &how).contains("question"));
     assert!(ask(&long, &[], &how).contains("fewer than 256"));
-    assert!(ask("what?", &vec![&seen[0]; 16], &how).contains("256 of them for 16 pictures"));
+    assert!(ask("what?", &[&seen[0]; 16], &how).contains("256 of them for 16 pictures"));
     assert!(ask("what?", &[&foreign[0]], &how).contains("another model"));
     assert!(ask("what?", &[], &Decoding::beam(3)).contains("beams"));
     assert!(ask("what?", &[], &Decoding { prefix: Some("a".into()), ..how.clone() }).contains("prefix"));
     assert!(ask("what?", &[], &greedy(0)).contains("max_new_tokens"));
     assert!(llava.prepare(&image::RgbImage::new(0, 3), true).is_err());
     // A prompt that nearly fills the context leaves room for what is left of it.
-    let prompt = Prompt { question: "what?", images: &vec![&seen[0]; 10], ..Prompt::default() };
+    let prompt = Prompt { question: "what?", images: &[&seen[0]; 10], ..Prompt::default() };
     let left = llava.context() - llava.question_tokens(&prompt).unwrap() - 10 * 16;
     let (_, ids, finish) = run(llava.start(&prompt, &greedy(100)).unwrap());
     assert!(finish == Some(Finish::End) || ids.len() == left + 1, "{finish:?}, {} of {left}", ids.len());
