@@ -28,6 +28,9 @@ pub struct Found {
 
 const FOLLOWED: u32 = 1 << 31;
 
+/// Nodes followed at a time, at most.
+const WIDTH: usize = 4;
+
 impl Found {
     /// A node that was met and not yet followed.
     pub fn new(score: i32, node: u32) -> Self {
@@ -101,11 +104,10 @@ impl Scratch {
         self.fresh.extend(entries.iter().copied().filter(|&e| visited.insert(e)));
     }
 
-    /// What `node` links to and was not met before is fresh.
+    /// What `node` links to and was not met before is fresh, too.
     #[inline(always)]
     pub fn follow(&mut self, links: &Links, node: u32) {
         let Scratch { visited, fresh, .. } = self;
-        fresh.clear();
         links.each(node, |link| {
             if visited.insert(link) {
                 fresh.push(link);
@@ -158,17 +160,31 @@ impl Layer {
             rows.extend(scratch.fresh.iter().map(|&node| self.nodes.rough(node)));
             scratch.score(query, &rows);
             at = scratch.file(ef, &self.links).min(at);
-            while scratch.pool.get(at).is_some_and(|found| found.node & FOLLOWED != 0) {
-                at += 1;
+            scratch.fresh.clear();
+            // At first the best is likely to be outdone by what it leads to; near the end, those behind it are followed
+            // anyway, and together they wait for memory once.
+            let mut width = 0;
+            let mut next = at;
+            while let Some(found) = scratch.pool.get_mut(next) {
+                if found.node & FOLLOWED == 0 {
+                    if width > at.min(WIDTH - 1) {
+                        break;
+                    }
+                    let node = found.node;
+                    found.node |= FOLLOWED;
+                    width += 1;
+                    scratch.follow(&self.links, node);
+                }
+                next += 1;
             }
-            let Some(found) = scratch.pool.get_mut(at) else { break };
-            let node = found.node;
-            found.node |= FOLLOWED;
+            if width == 0 {
+                break;
+            }
+            at = next;
             // Most often the next best is followed next.
-            if let Some(next) = scratch.pool.get(at + 1) {
+            if let Some(next) = scratch.pool.get(next) {
                 prefetch(self.links.row(next.node()));
             }
-            scratch.follow(&self.links, node);
         }
     }
 }

@@ -63,6 +63,7 @@ impl Layer {
             if admitted.len() >= ef && admitted.peek().is_some_and(|worst| worst.0.0 > score) {
                 break;
             }
+            scratch.fresh.clear();
             scratch.follow(&self.links, node);
         }
         let mut found: Vec<Found> =

@@ -11,6 +11,7 @@ use super::codes::Query;
 use super::exact::{Best, by_rough, by_score, scan};
 use super::filter::{filtered_cost, walk_cost};
 use super::frozen::Frozen;
+use super::kernels::prefetch;
 use super::live::Live;
 use super::nodes::ROWS;
 use super::params::{Neighbor, SearchOptions};
@@ -33,6 +34,9 @@ pub struct Search<'a> {
 fn rescored(k: usize) -> usize {
     8 * k + 1000
 }
+
+/// How many candidates ahead their codes are asked for.
+const AHEAD: usize = 6;
 
 /// A scan reads codes in order; a walk waits for each: what one scored node of a walk is worth in scanned ones.
 const WALK_PER_SCAN: f64 = 2.5;
@@ -172,7 +176,13 @@ impl Search<'_> {
         let found = best.into_sorted();
         let least =
             found.get(self.k - 1).map_or(i32::MIN, |kth| kth.score.saturating_sub(self.query.margin()));
-        for found in found.into_iter().take_while(|found| self.options.exact || found.score >= least) {
+        let counts = |found: &&Found| self.options.exact || found.score >= least;
+        let mut ahead = found.iter().take_while(counts).skip(AHEAD);
+        let settled = |found: &Found| (found.node() as usize) < bound;
+        let fetch = |found: &Found| prefetch(nodes.fine(found.node()));
+        found.iter().take(AHEAD).filter(|f| settled(f)).for_each(fetch);
+        for found in found.iter().take_while(counts) {
+            ahead.next().filter(|f| settled(f)).into_iter().for_each(fetch);
             let node = found.node();
             let (id, codes) = match (node as usize).checked_sub(bound) {
                 Some(row) => (live.tail.ids.get(row).copied(), live.tail_row(row)),
