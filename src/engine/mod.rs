@@ -28,6 +28,7 @@ mod recent;
 mod space;
 mod upsert;
 
+pub use crate::index::Health;
 pub use crate::models::{ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use caller::Caller;

@@ -7,8 +7,8 @@ use super::decode;
 use super::filter::Allowed;
 use super::space::Space;
 use crate::error::{Error, Result};
-use crate::index::SearchOptions;
-use crate::types::{ContentHash, Hit, ItemId, Query, Side, Term, TermKind};
+use crate::index::{Health, SearchOptions};
+use crate::types::{ContentHash, Hit, ItemId, Modality, Query, Side, Term, TermKind};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 
@@ -72,6 +72,11 @@ impl Collection {
     /// Up to `most` caption vectors, spread evenly over the items: samples of what text queries look like.
     pub fn caption_vectors(&self, most: usize) -> Vec<Vec<f32>> {
         self.captions.sample(most)
+    }
+
+    /// What the indexes of its spaces are made of at the moment: for metrics.
+    pub fn index_health(&self) -> Vec<(Modality, Health)> {
+        vec![(Modality::Image, self.images.health()), (Modality::Caption, self.captions.health())]
     }
 
     /// The breadth that a graph search has where none is asked for; None where every search scans.

@@ -1,7 +1,7 @@
 //! The vectors of one encoder and one modality: an index of slots, and whose each slot is.
 
 use crate::error::{Error, Result};
-use crate::index::{Index, Neighbor, Params, SearchOptions};
+use crate::index::{Health, Index, Neighbor, Params, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
 use crate::types::ItemId;
 use std::collections::HashMap;
@@ -38,6 +38,7 @@ impl Space {
         let index = match store.graph(record.id)? {
             // A graph that does not fit is as good as none: the vectors are all there is to lose.
             Some(graph) => match with_graph(store, &record, &params, &graph.bytes, &mut owners) {
+                // So is one of an earlier version.
                 Err(Error::Corrupt { .. }) => without_graph(store, &record, &params, &mut owners),
                 index => index,
             },
@@ -140,6 +141,11 @@ impl Space {
         slots.sort_unstable();
         let step = slots.len().div_ceil(most.max(1)).max(1);
         slots.iter().step_by(step).filter_map(|slot| self.index.vector(*slot)).collect()
+    }
+
+    /// What its index is made of at the moment.
+    pub fn health(&self) -> Health {
+        self.index.health()
     }
 
     /// The breadth that the index found fit for its data.
