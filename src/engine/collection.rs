@@ -104,6 +104,8 @@ pub struct SpaceState {
     pub unreachable: usize,
     /// The breadth of a search by graph for which none is asked; 0 where every search scans.
     pub ef: usize,
+    /// The share of the ten nearest that this breadth found when the graph was built; 0 where every search scans.
+    pub recall: f64,
     /// About how many bytes of memory it takes.
     pub bytes: usize,
 }

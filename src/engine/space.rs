@@ -40,6 +40,7 @@ impl Space {
         let index = match store.graph(record.id)? {
             // A graph that does not fit is as good as none: the vectors are all there is to lose.
             Some(graph) => match with_graph(store, &record, &params, &graph.bytes, &mut owners) {
+                // So is one of an earlier version.
                 Err(Error::Corrupt { .. }) => without_graph(store, &record, &params, &mut owners),
                 index => index,
             },
@@ -178,6 +179,7 @@ impl Space {
             unlinked: health.tail,
             unreachable: health.unreachable,
             ef: health.ef,
+            recall: health.recall,
             bytes: self.index.bytes(),
         }
     }

@@ -150,6 +150,14 @@ fn collections(to: &mut DescriptorEncoder<'_>, all: &[(String, Activity)]) -> fm
     let help =
         "Breadth of a search, calibrated for recall when the graph was built; 0 where every search scans";
     gauges(to, "index_ef", help, &spaces(|s| s.ef as u64))?;
+    let help = "Share of the ten nearest that this breadth found when the graph was built; 0 where every search scans";
+    let mut family = to.encode_descriptor("index_recall", help, None, MetricType::Gauge)?;
+    for (name, activity) in all {
+        for space in &activity.spaces {
+            let labels = [("collection", name.clone()), ("modality", space.modality.to_string())];
+            family.encode_family(&labels)?.encode_gauge(&space.recall)?;
+        }
+    }
     gauges(to, "index_bytes", "Memory of an index", &spaces(|s| s.bytes as u64))
 }
 
