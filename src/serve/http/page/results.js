@@ -156,11 +156,26 @@ function fail(error) {
   shown = NOTHING;
   grid.draw([], { fresh: true });
   byId("status").textContent = "";
+  if (error.status === 404 && error.message.startsWith("no collection")) return void elsewhere(error, state.get());
   const known = error.status >= 400 && error.status < 500;
-  const title = error.status === 404 ? `There is no collection \u201c${state.get().c}\u201d.` : known ? "That cannot be searched." : "That did not work.";
   const again = h("button", { type: "button", onclick: refresh }, "Try again");
-  const home = h("a", { class: "button", href: "./" }, "To the default collection");
-  verdict.say(title, error.message, error.status === 404 ? home : again);
+  verdict.say(known ? "That cannot be searched." : "That did not work.", error.message, again);
+}
+
+/** The collection is not there. Where the address names none, the first one that holds something is meant. */
+async function elsewhere(error, now) {
+  const { collections } = await fetchJson("collections").catch(() => ({ collections: [] }));
+  if (state.get() !== now) return;
+  const first = collections.find((one) => one.items > 0) ?? collections[0];
+  if (!first) {
+    const add = h("button", { type: "button", onclick: () => byId("add-button").click() }, "Add pictures");
+    verdict.say("Nothing is here yet.", "Add pictures or a folder here, or run: eyeshot index FOLDER", add);
+  } else if (now.c === "default") {
+    state.set({ c: first.name }, { replace: true });
+  } else {
+    const home = h("a", { class: "button", href: "./" }, "To what there is");
+    verdict.say(`There is no collection \u201c${now.c}\u201d.`, error.message, home);
+  }
 }
 
 /** Where a page does not fill the window, the next follows at once. */
