@@ -7,7 +7,7 @@
 //! 3. `output`    lines to standard output; a reader that went away ends the program quietly.
 //! 4. `progress`  bars on standard error, for ingestion and downloads.
 //! 5. `pictures` named on the command line; `file`, the settings that a file gives.
-//! 6. `index`, `search`, `duplicates`, `serve`, `embed`, `match`, `caption`, `collection`, `model`, `eval`, `demo`: the verbs.
+//! 6. `index`, `search`, `duplicates`, `serve`, `health`, `embed`, `match`, `caption`, `collection`, `model`, `eval`, `demo`: the verbs.
 //!
 //! Not here: anything that a server would need too.
 
@@ -19,6 +19,7 @@ mod duplicates;
 mod embed;
 mod eval;
 mod file;
+mod health;
 mod index;
 mod matching;
 mod model;
@@ -66,6 +67,7 @@ enum Verb {
     Search(Box<search::Search>),
     Duplicates(duplicates::Duplicates),
     Serve(Box<serve::Serve>),
+    Health(health::Health),
     Embed(embed::Embed),
     Match(matching::Match),
     Caption(caption::Caption),
@@ -95,6 +97,7 @@ pub fn run() -> ExitCode {
         Verb::Search(verb) => verb.run(&cli.shared),
         Verb::Duplicates(verb) => verb.run(&cli.shared),
         Verb::Serve(verb) => verb.run(&cli.shared),
+        Verb::Health(verb) => verb.run(&cli.shared),
         Verb::Embed(verb) => verb.run(&cli.shared),
         Verb::Match(verb) => verb.run(&cli.shared),
         Verb::Caption(verb) => verb.run(&cli.shared),
