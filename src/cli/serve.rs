@@ -2,8 +2,8 @@
 
 use super::args::{Matching, Shared};
 use super::{Outcome, output};
-use crate::engine::QueueOptions;
 use crate::engine::fetch::Reach;
+use crate::engine::{Engine, QueueOptions};
 use crate::error::{Error, Result};
 use crate::serve::{self, Access, Bound, Keys, Settings, Tls};
 use clap::Args;
@@ -122,6 +122,23 @@ impl FromStr for HttpAddress {
     }
 }
 
+/// Serves until it is told to stop, and says where.
+pub(super) fn run(engine: Engine, settings: &Settings, json: bool) -> Result<Outcome> {
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    serve::serve(engine, settings, |Bound { grpc, http }| {
+        let page = http.map(|address| format!("{scheme}://{address}/"));
+        // Whoever reads the addresses may have gone; the server stays.
+        _ = match json {
+            true => output::json(&json!({ "grpc": grpc.to_string(), "http": http.map(|a| a.to_string()) })),
+            false => {
+                let page = page.map(|page| format!("web page and JSON on {page}\n")).unwrap_or_default();
+                output::text(format!("{page}gRPC on {grpc}"))
+            }
+        };
+    })?;
+    Ok(Outcome::Done)
+}
+
 impl Serve {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
         if self.query_batch == 0 || self.queue == 0 {
@@ -131,21 +148,7 @@ impl Serve {
         settings.check()?;
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
         let engine = shared.engine_with(queue, &self.matching)?;
-        let scheme = if settings.tls.is_some() { "https" } else { "http" };
-        serve::serve(engine, &settings, |Bound { grpc, http }| {
-            let page = http.map(|address| format!("{scheme}://{address}/"));
-            // Whoever reads the addresses may have gone; the server stays.
-            _ = match shared.json {
-                true => {
-                    output::json(&json!({ "grpc": grpc.to_string(), "http": http.map(|a| a.to_string()) }))
-                }
-                false => {
-                    let page = page.map(|page| format!("web page and JSON on {page}\n")).unwrap_or_default();
-                    output::text(format!("{page}gRPC on {grpc}"))
-                }
-            };
-        })?;
-        Ok(Outcome::Done)
+        run(engine, &settings, shared.json)
     }
 
     fn settings(&self) -> Result<Settings> {
