@@ -38,7 +38,8 @@
 //! 2. `engine::query` encodes the terms, by the `engine::queue` that callers share, and adds them up to one unit vector;
 //! 3. `engine::filter` makes the filter the allowed set of slots, by an index of the items' fields;
 //! 4. [`index`] searches the spaces within it, by graph or by scan, and `engine::query` fuses them;
-//! 5. the [`store`] dresses the hits with keys, captions and payload.
+//! 5. where it is asked for, `engine::rerank` has a matcher ([`models::Blip`]) look at the best hits together with the words;
+//! 6. the [`store`] dresses the hits with keys, captions and payload.
 //!
 //! # Glossary
 //!
