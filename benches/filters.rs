@@ -121,6 +121,7 @@ fn item(n: u64, hash: ContentHash) -> NewItem {
         captions: vec![format!("A {colour} thing in scene {} of many", dice % 100)],
         payload: payload.as_object().cloned().unwrap(),
         pixels: None,
+        bytes: None,
         source: "file:///photos".into(),
         stamp: String::new(),
     }

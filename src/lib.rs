@@ -1,7 +1,7 @@
 //! Eyeshot finds images by what they show.
 //!
-//! One binary reads folders of images, embeds pictures and captions with CLIP, keeps the vectors in a crash-safe index, and
-//! answers queries made of words and pictures. This page is the map.
+//! One binary reads folders of images, embeds pictures and captions with CLIP, keeps the vectors in a crash-safe index,
+//! answers queries made of words and pictures, and reranks and captions with BLIP. This page is the map.
 //!
 //! # Layers
 //!
@@ -10,7 +10,7 @@
 //! ```text
 //! main            parse, wire, exit code
 //! cli             one file a verb
-//! serve           gRPC: limits, keys, conversions; knows neither tensors nor store
+//! serve           JSON, web page, gRPC: limits, keys, conversions; knows neither tensors nor store
 //! eval · ingest   measures · source -> decode -> engine
 //! engine          collections: upsert, remove, query; keeps index and store in step
 //! models · index · store      networks · vectors in memory · bytes that last
@@ -31,14 +31,19 @@
 //! 6. writes records, vectors and manifest to the [`store`] in one atomic, flushed batch;
 //! 7. only then the [`index`] holds the vectors, and queries see the item.
 //!
+//! Where captions are to be written or judged, `engine::captions` does so between 4 and 5.
+//!
 //! # The journey of a query
 //!
 //! 1. `cli::terms`, or `serve::convert` behind a socket, limits and keys, makes weighted [`types::Term`]s of what the user wrote, and
 //!    [`types::Filter::parse`] a condition;
 //! 2. `engine::query` encodes the terms, by the `engine::queue` that callers share, and adds them up to one unit vector;
 //! 3. `engine::filter` makes the filter the allowed set of slots, by an index of the items' fields;
-//! 4. [`index`] searches the spaces within it, by graph or by scan, and `engine::query` fuses them;
-//! 5. the [`store`] dresses the hits with keys, captions and payload.
+//! 4. [`index`] searches the spaces within it, by graph or by scan, `engine::keywords` the words, and `engine::sides` fuses them;
+//! 5. where it is asked for, `engine::rerank` has a matcher ([`models::Blip`]) look at the best hits together with the words;
+//! 6. the [`store`] dresses the hits with keys, captions and payload.
+//!
+//! [`models::Llava`] looks at pictures and answers token by token; nothing asks it yet.
 //!
 //! # Glossary
 //!

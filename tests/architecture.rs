@@ -33,10 +33,15 @@ const OWNED: &[(&str, &str)] = &[
     ("tonic", "serve"),
     ("prost", "serve"),
     ("prost_types", "serve"),
+    ("axum", "serve"),
+    ("utoipa", "serve"),
+    ("prometheus_client", "serve"),
+    ("hyper_util", "serve"),
     ("tokio", "serve"),
     ("tokio_stream", "serve"),
     ("base64", "serve"),
     ("exif", "engine"),
+    ("tantivy", "engine"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -29,6 +29,22 @@ fn the_demo_finds_what_it_asks_for_from_any_folder() {
     assert!(both.contains("unicorn") && both.contains("kangaroo"), "{both}");
     assert_eq!(first("rockets at night")["payload"]["background"], "night");
 
+    // To the encoder both orders are one; the matcher knows which of them the picture shows.
+    let ordered = |text: &str, rerank: bool| {
+        let at =
+            asked.iter().find(|at| lines[**at]["query"] == text && lines[**at]["rerank"] == rerank).unwrap();
+        lines[at + 1].clone()
+    };
+    let (wrong, right) = ("a penguin left of a fire extinguisher", "a fire extinguisher left of a penguin");
+    assert_eq!(ordered(wrong, false)["key"], ordered(right, false)["key"]);
+    assert_eq!(ordered(right, true)["key"], ordered(right, false)["key"]);
+    assert!(ordered(right, true)["match"].as_f64().unwrap() > 0.9, "{}", ordered(right, true));
+    let instead = ordered(wrong, true);
+    assert!(
+        instead["key"] != ordered(right, true)["key"] || instead["match"].as_f64().unwrap() < 0.1,
+        "{instead}"
+    );
+
     let again = run(home.path(), ["demo", "--once", "--json"]).expect(0).json();
     assert_eq!(again[0]["unchanged"], 300, "a second demo embeds nothing: {}", again[0]);
 }

@@ -31,6 +31,7 @@ fn new(key: u64, hash: ContentHash) -> NewItem {
         captions: vec![],
         payload: Default::default(),
         pixels: None,
+        bytes: None,
         source: "file:///".into(),
         stamp: String::new(),
     }

@@ -225,7 +225,8 @@ fn random_directions_are_found() {
         .map(|q| recall(&index.search(q, 10, &options).unwrap(), &oracle(&base, q, 10, &options)))
         .sum::<f64>()
         / queries.len() as f64;
-    assert!(mean >= 0.99, "seed {seed}: recall {mean}");
+    // 396 of 400 are enough, whatever the order in which the shares are summed.
+    assert!(mean >= 0.99 - 1e-9, "seed {seed}: recall {mean}");
 }
 
 #[test]

@@ -1,87 +1,15 @@
 //! The server as its clients meet it: every RPC, what it refuses, and what survives a stop and a kill.
 
 mod common;
+#[path = "common/served.rs"]
+mod served;
 
-use common::{eyeshot, picture, run, tiny_clip};
+use common::run;
 use eyeshot::serve::proto::v1::{self as pb, upsert_response::Outcome};
-use pb::collections_client::CollectionsClient;
 use pb::images_client::ImagesClient;
-use pb::search_client::SearchClient;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
+use served::{Served, bytes, indexed, pictures};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
-
-/// A running server, killed when dropped.
-struct Served {
-    child: Child,
-    channel: Channel,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-impl Served {
-    async fn start(home: &Path, flags: &[&str]) -> Self {
-        let model = tiny_clip();
-        let mut command = eyeshot(home);
-        command.args(["serve", "--grpc", "127.0.0.1:0", "--json", "--model", model.to_str().unwrap()]);
-        let mut child = command.args(flags).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address = format!("http://{}", said["grpc"].as_str().unwrap());
-        let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
-        Served { child, channel }
-    }
-
-    fn search(&self) -> SearchClient<Channel> {
-        SearchClient::new(self.channel.clone())
-    }
-
-    fn images(&self) -> ImagesClient<Channel> {
-        ImagesClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
-    }
-
-    fn collections(&self) -> CollectionsClient<Channel> {
-        CollectionsClient::new(self.channel.clone())
-    }
-
-    /// Asks the process to stop, and waits until it has.
-    fn terminate(mut self) -> std::process::ExitStatus {
-        let id = self.child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        self.child.wait().unwrap()
-    }
-}
-
-/// A folder of three pictures, two with captions.
-fn pictures(home: &Path) {
-    let folder = home.join("pictures");
-    std::fs::create_dir_all(&folder).unwrap();
-    for (name, seed) in [("one.png", 1), ("two.jpg", 2), ("three.webp", 3)] {
-        picture(&folder.join(name), seed);
-    }
-    std::fs::write(folder.join("one.txt"), "a cat\n").unwrap();
-    let said = r#"{"captions": ["a dog"], "background": "blue", "count": 2}"#;
-    std::fs::write(folder.join("two.json"), said).unwrap();
-}
-
-fn indexed(home: &Path) {
-    pictures(home);
-    run(home, ["index", "pictures", "--model", tiny_clip().to_str().unwrap()]).expect(0);
-}
-
-fn bytes(home: &Path, seed: u32) -> Vec<u8> {
-    let path = home.join(format!("made-{seed}.png"));
-    picture(&path, seed);
-    std::fs::read(path).unwrap()
-}
 
 fn term(kind: pb::term::Kind) -> pb::Term {
     pb::Term { kind: Some(kind), weight: None }
@@ -270,7 +198,8 @@ async fn mistakes_are_statuses_that_say_what_to_change() {
             Code::InvalidArgument,
             "text",
         ),
-        (pb::QueryRequest { rerank: true, ..text("x") }, Code::Unimplemented, "leave out rerank"),
+        (pb::QueryRequest { rerank: true, ..text("x") }, Code::InvalidArgument, "--matcher"),
+        (pb::QueryRequest { match_threshold: Some(0.5), ..text("x") }, Code::InvalidArgument, "set rerank"),
         (filter("width >"), Code::InvalidArgument, "filter"),
         (filter("backgroun = blue"), Code::InvalidArgument, "background"),
         (uri(&outside), Code::PermissionDenied, "--allow-root"),
@@ -393,14 +322,7 @@ async fn folders_are_indexed_within_roots_only() {
     let request = pb::IndexRequest { sources: vec![folder.clone()], ..Default::default() };
     {
         let served = Served::start(home.path(), &[]).await;
-        let mut stream = served.images().index(request.clone()).await.unwrap().into_inner();
-        let status = loop {
-            match stream.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("it ended well"),
-                Err(status) => break status,
-            }
-        };
+        let status = served.images().index(request.clone()).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied, "{status}");
     }
     let served = Served::start(home.path(), &["--allow-root", &folder]).await;
@@ -496,7 +418,7 @@ async fn a_kill_under_upserts_loses_nothing_acknowledged() {
     while let Some(key) = heard.recv().await {
         keys.push(key);
         if keys.len() == 150 {
-            served.child.kill().unwrap();
+            served.process.child.kill().unwrap();
         }
     }
     for writer in writers {
@@ -541,5 +463,43 @@ async fn health_and_reflection_tell_what_is_there() {
     let names: Vec<String> = list.service.into_iter().map(|s| s.name).collect();
     for name in ["Search", "Collections", "Images", "Answer"] {
         assert!(names.contains(&format!("eyeshot.v1.{name}")), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn hits_are_reranked_and_those_without_a_picture_say_so() {
+    let home = tempfile::tempdir().unwrap();
+    indexed(home.path());
+    let matcher = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/blip/matcher");
+    let served =
+        Served::start(home.path(), &["--forget-uploads", "--matcher", matcher.to_str().unwrap()]).await;
+    upsert(&mut served.images(), vec![of_bytes("sent", bytes(home.path(), 9))]).await.unwrap();
+    let mut search = served.search();
+    let asked = pb::QueryRequest { rerank: true, ..text("a cat") };
+    let hits = search.query(asked.clone()).await.unwrap().into_inner().hits;
+    assert_eq!(hits.len(), 4);
+    assert!(hits[..3].iter().all(|hit| hit.r#match.is_some() && hit.unmatched.is_none()));
+    assert!(hits[3].key == "sent" && hits[3].unmatched().contains("not kept"), "{:?}", hits[3]);
+
+    let least = hits[1].r#match();
+    let some = pb::QueryRequest { match_threshold: Some(least), ..asked.clone() };
+    let better = search.query(some).await.unwrap().into_inner().hits;
+    assert!(better.iter().all(|hit| hit.r#match() >= least) && (1..=3).contains(&better.len()));
+    let one = pb::QueryRequest { rerank_top: Some(1), ..asked.clone() };
+    let hits = search.query(one).await.unwrap().into_inner().hits;
+    assert_eq!(hits.iter().filter(|hit| hit.r#match.is_some() || hit.unmatched.is_some()).count(), 1);
+
+    let batch = pb::QueryBatchRequest { queries: vec![asked.clone(), text("a cat")] };
+    let outcomes = search.query_batch(batch).await.unwrap().into_inner().outcomes;
+    assert_eq!(outcomes.len(), 2);
+    let words = pb::QueryRequest { side: pb::Side::Words.into(), ..text("one") };
+    assert_eq!(names(search.query(words).await.unwrap().into_inner()), ["one.png"]);
+    for (query, reason) in [
+        (pb::QueryRequest { terms: vec![term(pb::term::Kind::Id(0))], ..asked.clone() }, "words"),
+        (pb::QueryRequest { rerank_top: Some(0), ..asked.clone() }, "1 to"),
+        (pb::QueryRequest { match_threshold: Some(2.0), ..asked }, "0 to 1"),
+    ] {
+        let status = search.query(query).await.unwrap_err();
+        assert!(status.code() == Code::InvalidArgument && status.message().contains(reason), "{status}");
     }
 }

@@ -98,6 +98,7 @@ impl Run {
                 captions,
                 payload,
                 pixels,
+                bytes: None,
                 source: "s".into(),
                 stamp: "t".into(),
             });

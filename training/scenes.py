@@ -1,6 +1,7 @@
 """Draws emoji scenes, and writes a folder of them with captions and queries.
 
     python training/scenes.py --out DIR --count 1000 --seed 7 --split heldout [--size 256] [--views 1000]
+    python training/scenes.py --out DIR --sets 50 --seed 31           # controlled sets of four, see sets.py
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from world import (
-    COLOURS, RELATIONS, SCENERY, Placed, Scene, any_held_out, caption, concepts, fits, parse,
+    BACKGROUNDS, COLOURS, RELATIONS, SCENERY, Placed, Scene, any_held_out, caption, concepts, fits, parse,
 )
 
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -40,10 +41,13 @@ Sprite = Callable[[int, int, float], np.ndarray]
 # ---- what is in a scene ---------------------------------------------------------------------------------------------
 
 
-def draw_scene(rng: random.Random, split: str) -> Scene:
+SHAPES = {"single": 0.3, "pair": 0.35, "several": 0.2, "mixed": 0.15}  # how often each is drawn
+
+
+def draw_scene(rng: random.Random, split: str, shapes: dict[str, float] = SHAPES) -> Scene:
     """A random scene. Pairs of kinds that are held out never occur in split "train", and always in split "heldout"."""
-    shape = rng.choices(("single", "pair", "several", "mixed"), (0.3, 0.35, 0.2, 0.15))[0]
-    kinds = _kinds(rng, {"single": 1, "several": 1, "pair": 2}.get(shape) or rng.choice((2, 2, 3)), split)
+    shape = rng.choices(tuple(shapes), tuple(shapes.values()))[0]
+    kinds = draw_kinds(rng, {"single": 1, "several": 1, "pair": 2}.get(shape) or rng.choice((2, 2, 3)), split)
     counts = [1] * len(kinds)
     if shape == "several":
         counts = [rng.choice((2, 2, 3, 3, 4))]
@@ -54,11 +58,52 @@ def draw_scene(rng: random.Random, split: str) -> Scene:
     return lay_out(tuple(zip(kinds, counts)), relation, background, rng)
 
 
-def _kinds(rng: random.Random, n: int, split: str) -> list[int]:
+def draw_kinds(rng: random.Random, n: int, split: str) -> list[int]:
+    """`n` kinds; see `draw_scene` about the split."""
     while True:
         kinds = rng.sample(range(len(concepts())), n)
         if n == 1 or any_held_out(kinds) == (split == "heldout"):
             return kinds
+
+
+def near_miss(scene: Scene, rng: random.Random, split: str) -> Scene:
+    """A scene that differs from this one in one fact: a relation, a count, the background, or one of the kinds."""
+    groups, relation, ground = list(scene.groups), scene.relation, scene.background
+    total, spot = len(scene.objects), rng.randrange(len(groups))
+    counts = [n for n in range(1, 5 - total + groups[spot][1]) if n != groups[spot][1]]
+    changes = ["background", "kind", *(["relation"] * 3 if relation else ["count"] * 2 if counts else []),
+               *(["drop"] if len(groups) > 1 else []), *(["add"] if total < 4 and len(groups) < 3 else [])]
+    change = rng.choice(changes)
+    if change == "background":
+        ground = rng.choice([b for b in BACKGROUNDS if b != ground])
+    elif change == "relation":
+        relation = rng.choice([r for r in RELATIONS if r != relation])
+    elif change == "count":
+        groups[spot] = (groups[spot][0], rng.choice(counts))
+    elif change == "kind":
+        groups = _other_kinds(groups, spot, rng, split)
+    elif change == "add":
+        groups = _other_kinds(groups, None, rng, split)
+        relation = rng.choice(tuple(RELATIONS)) if total == 1 else None
+    else:
+        groups.pop(spot)
+        relation = None
+    return lay_out(tuple(groups), relation, ground, rng)
+
+
+def _other_kinds(
+    groups: list[tuple[int, int]], spot: int | None, rng: random.Random, split: str
+) -> list[tuple[int, int]]:
+    """The groups with another kind at the spot, or with one more of a new kind; see `draw_scene` about the split."""
+    while True:
+        new, kind = list(groups), rng.randrange(len(concepts()))
+        if spot is None:
+            new.append((kind, 1))
+        else:
+            new[spot] = (kind, new[spot][1])
+        kinds = [c for c, _ in new]
+        if len(set(kinds)) == len(kinds) and (len(kinds) == 1 or split == "heldout" or not any_held_out(kinds)):
+            return new
 
 
 def lay_out(groups: tuple[tuple[int, int], ...], relation: str | None, background: str, rng: random.Random) -> Scene:
@@ -271,15 +316,21 @@ def held_out_scenes(count: int, seed: int, split: str = "heldout") -> list[tuple
     out = []
     for _ in range(count):
         scene = draw_scene(rng, split)
-        wanted, captions = rng.randrange(3, 6), []
-        for _ in range(40):
-            text = caption(scene, rng)
-            if text not in captions:
-                captions.append(text)
-            if len(captions) == wanted:
-                break
+        captions = draw_captions(scene, rng)
         out.append((scene, captions, lay_out(scene.groups, scene.relation, scene.background, rng)))
     return out
+
+
+def draw_captions(scene: Scene, rng: random.Random) -> list[str]:
+    """3 to 5 different captions that fit."""
+    wanted, captions = rng.randrange(3, 6), []
+    for _ in range(40):
+        text = caption(scene, rng)
+        if text not in captions:
+            captions.append(text)
+        if len(captions) == wanted:
+            break
+    return captions
 
 
 def write_folder(out: Path, count: int, seed: int, split: str, size: int, views: int, quality: int) -> None:
@@ -314,7 +365,12 @@ def main() -> None:
     p.add_argument("--size", type=int, default=256)
     p.add_argument("--views", type=int, default=10**9, help="draw a second view of the first N scenes")
     p.add_argument("--quality", type=int, default=90)
+    p.add_argument("--sets", type=int, help="instead: N sets of four pictures for each contrast of sets.py")
     a = p.parse_args()
+    if a.sets:
+        from sets import write_sets  # which builds on this module
+
+        return write_sets(a.out, a.sets, a.seed, a.split, a.size, a.quality)
     write_folder(a.out, a.count, a.seed, a.split, a.size, a.views, a.quality)
 
 

@@ -16,15 +16,18 @@ from world import (
 SUFFIX = "</w>"
 
 
+def phrases() -> list[str]:
+    """Every wording of the grammar around its nouns."""
+    out = [*COLOURS, "grey", *BESIDE, *PREFIXES, *LOOSE_PREFIXES, *LOOSE_SUFFIXES, *LOOSE_JOINS]
+    out += [p for ps, _ in RELATIONS.values() for p in ps] + [p for ps in LOOSE_RELATIONS.values() for p in ps]
+    out += [p for each in (SCENERY, LOOSE_SCENERY) for ps in each.values() for p in ps]
+    out += [p.format("", a="a") for p in COLOUR_PHRASES + LOOSE_COLOUR_PHRASES + LOOSE_FRONTS]
+    return out + [w for ws in NUMBERS.values() for w in ws] + ["a an the one some and"]
+
+
 def corpus() -> list[str]:
-    """Every phrase of the grammar, each as often as it should count in the merges."""
-    nouns = [form for c in concepts() for word, (_, plural) in c.forms.items() for form in (word, plural)]
-    phrases = [*COLOURS, "grey", *BESIDE, *PREFIXES, *LOOSE_PREFIXES, *LOOSE_SUFFIXES, *LOOSE_JOINS]
-    phrases += [p for ps, _ in RELATIONS.values() for p in ps] + [p for ps in LOOSE_RELATIONS.values() for p in ps]
-    phrases += [p for each in (SCENERY, LOOSE_SCENERY) for ps in each.values() for p in ps]
-    phrases += [p.format("", a="a") for p in COLOUR_PHRASES + LOOSE_COLOUR_PHRASES + LOOSE_FRONTS]
-    phrases += [w for ws in NUMBERS.values() for w in ws] + ["a an the one some and"]
-    return nouns + phrases * 3
+    """Nouns and phrases, each as often as it should count in the merges."""
+    return [form for c in concepts() for word, (_, plural) in c.forms.items() for form in (word, plural)] + phrases() * 3
 
 
 def learn_merges(words: Counter[tuple[str, ...]]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -179,10 +179,35 @@ def caption(
     if told and wide and scene.background in COLOURS and rng.random() < 0.4:
         return _name_colour(rng.choice(LOOSE_FRONTS), scene.background, rng, loose) + text
     if told:
-        text += (" " + _background_phrase(scene.background, rng, loose)).replace(" ,", ",")
+        text += (" " + background_phrase(scene.background, rng, loose)).replace(" ,", ",")
     elif _chance(rng, 0.3 * loose):
         text += rng.choice(LOOSE_SUFFIXES)
     return text
+
+
+def phrase(scene: Scene, rng: random.Random, partial: float, loose: float) -> str:
+    """What a caption says of its objects and perhaps of the background, to stand inside a sentence; options as in `caption`."""
+    groups, whole = list(scene.groups), True
+    if len(groups) > 1 and rng.random() < partial:
+        groups, whole = rng.sample(groups, rng.randrange(1, len(groups))), False
+    text = _body(scene, groups, whole, rng, 0, loose).replace(" is ", " ")
+    if rng.random() < 0.3:
+        text += " " + background_phrase(scene.background, rng, loose).removeprefix(", ")
+    return text
+
+
+def full_caption(scene: Scene, rng: random.Random) -> str:
+    """Everything that is true of a scene in one plain wording (how a captioner should speak); only the order varies."""
+    whole = replace(scene, groups=tuple(rng.sample(scene.groups, len(scene.groups))))
+    words = [next(w for w in concepts()[c].forms if "-" not in w) for c, _ in whole.groups]  # a WordPiece decoder splits at hyphens
+    forms = [(concepts()[c].forms[w], n) for w, (c, n) in zip(words, whole.groups)]
+    nouns = [articled if n == 1 else f"{NUMBERS[n][0]} {plural}" for (articled, plural), n in forms]
+    body = " and ".join(filter(None, [", ".join(nouns[:-1]), nouns[-1]]))
+    if scene.relation:
+        relation = scene.relation if whole.groups == scene.groups else RELATIONS[scene.relation][1]
+        body = f"{nouns[0]} {relation} {nouns[1]}"
+    phrase = SCENERY[scene.background][0] if scene.background in SCENERY else _name_colour(COLOUR_PHRASES[0], scene.background, rng, 0)
+    return f"{body} {phrase}"
 
 
 def _body(
@@ -219,7 +244,8 @@ def _noun(concept: int, count: int, rng: random.Random, bare: bool, loose: float
     return f"{NUMBERS[count][rng.random() < 0.15]} {plural}"
 
 
-def _background_phrase(background: str, rng: random.Random, loose: float) -> str:
+def background_phrase(background: str, rng: random.Random, loose: float) -> str:
+    """"on a red background", "in the sky"; `loose` as in `caption`."""
     wide = _chance(rng, loose)
     if background in SCENERY:
         return rng.choice((LOOSE_SCENERY if wide else SCENERY)[background])
@@ -307,7 +333,7 @@ def _need(noun: str) -> tuple[int, int, int]:
         raise ValueError(f"unknown noun: {noun!r}")
     concept, form = _surfaces()[rest]
     if first in ("a", "an", "the"):
-        return concept, 1, MANY
+        return concept, 2 if first == "the" and form == "many" else 1, MANY
     if first == "one":
         return concept, 1, 1
     if first == "some":

@@ -1,7 +1,7 @@
 //! The flags that all verbs share.
 
 use super::progress::Downloads;
-use crate::engine::{Engine, EngineOptions, ModelOptions, QueueOptions};
+use crate::engine::{Engine, EngineOptions, MatchOptions, ModelOptions, QueueOptions};
 use crate::error::Result;
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -20,12 +20,41 @@ pub(super) struct Shared {
     /// Where models run: auto, cpu, cuda, cuda:1
     #[arg(long, global = true, value_name = "DEVICE", env = "EYESHOT_DEVICE", default_value = "auto")]
     device: String,
-    /// Number type of the models: auto, f32, f16
+    /// Number type of the models: auto, f32, f16, bf16
     #[arg(long, global = true, value_name = "TYPE", env = "EYESHOT_DTYPE", default_value = "auto")]
     dtype: String,
+    /// Pack a language model's matrices: q4k (a quarter of f16), q8_0 (half of it)
+    #[arg(long, global = true, value_name = "PACKING", env = "EYESHOT_QUANTIZE")]
+    quantize: Option<String>,
     /// Use models of this machine only, and download nothing
     #[arg(long, global = true, env = "EYESHOT_OFFLINE", value_parser = FalseyValueParser::new())]
     offline: bool,
+}
+
+/// What holds pictures against words.
+#[derive(Args)]
+pub(super) struct Matching {
+    /// The matcher for reranking: a Hugging Face id such as Salesforce/blip-itm-base-coco, a directory, or demo [default: demo
+    /// where the collection's model is demo, else none]
+    #[arg(long, value_name = "M", env = "EYESHOT_MATCHER")]
+    pub matcher: Option<String>,
+    /// How much of what a matcher saw in pictures is remembered, in MiB
+    #[arg(long, value_name = "MIB", env = "EYESHOT_FEATURE_CACHE", default_value_t = MatchOptions::default().features >> 20)]
+    feature_cache: u64,
+    /// How a matcher's text begins: cls, as transformers has it, or enc, as BLIP's authors had it
+    #[arg(long, value_name = "NAME", env = "EYESHOT_MATCHING", default_value = "cls")]
+    matching: String,
+}
+
+impl Matching {
+    /// How models are loaded, matchers among them.
+    pub fn models(&self, shared: &Shared) -> Result<ModelOptions> {
+        Ok(ModelOptions { matching: self.matching.parse()?, ..shared.models()? })
+    }
+
+    pub fn options(&self) -> MatchOptions {
+        MatchOptions { matcher: self.matcher.clone(), features: self.feature_cache.saturating_mul(1 << 20) }
+    }
 }
 
 /// Which collection a verb is about.
@@ -42,10 +71,11 @@ impl Shared {
         self.engine_in(self.data.clone())
     }
 
-    /// Opens the data directory with other queues before the models.
-    pub fn engine_with(&self, queue: QueueOptions) -> Result<Engine> {
+    /// Opens the data directory with other queues before the models, and a matcher.
+    pub fn engine_with(&self, queue: QueueOptions, matching: &Matching) -> Result<Engine> {
         let (data, progress) = (self.data.clone(), Arc::new(Downloads::default()));
-        Engine::open_with(EngineOptions { data, models: self.models()?, progress }, queue)
+        let models = matching.models(self)?;
+        Engine::open_matching(EngineOptions { data, models, progress }, queue, matching.options())
     }
 
     /// Opens another data directory with the same settings.
@@ -53,9 +83,17 @@ impl Shared {
         Engine::open(EngineOptions { data, models: self.models()?, progress: Arc::new(Downloads::default()) })
     }
 
+    /// The same with a matcher.
+    pub fn engine_matching(&self, data: PathBuf, matching: &Matching) -> Result<Engine> {
+        let progress = Arc::new(Downloads::default());
+        let options = EngineOptions { data, models: matching.models(self)?, progress };
+        Engine::open_matching(options, QueueOptions::default(), matching.options())
+    }
+
     /// How models are loaded.
     pub fn models(&self) -> Result<ModelOptions> {
         let (device, dtype) = (self.device.parse()?, self.dtype.parse()?);
-        Ok(ModelOptions { device, dtype, offline: self.offline, ..ModelOptions::default() })
+        let quantize = self.quantize.as_deref().map(str::parse).transpose()?;
+        Ok(ModelOptions { device, dtype, quantize, offline: self.offline, ..ModelOptions::default() })
     }
 }

@@ -2,12 +2,13 @@
 
 use super::args::Shared;
 use super::progress::Work;
-use super::{Outcome, output, search};
+use super::{Outcome, output, search, serve};
 use crate::config;
 use crate::engine::{Collection, DEFAULT_MODEL};
 use crate::error::{Error, Result};
 use crate::ingest::{self, Cancel, IndexOptions};
-use crate::types::{Filter, Query, Term, TermKind, terms, uri};
+use crate::serve::Settings;
+use crate::types::{Filter, Query, Rerank, Term, TermKind, terms, uri};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde_json::json;
@@ -25,13 +26,17 @@ const QUERIES: &[(&str, Option<&str>)] = &[
     ("pizza", Some("count >= 3 and background = sky")),
 ];
 
-/// Index the images that ship with eyeshot, and search them
+/// One of the scenes shows the second, and to the encoder both say the same: asked first plainly, then reranked.
+const RELATIONS: [&str; 2] =
+    ["a penguin left of a fire extinguisher", "a fire extinguisher left of a penguin"];
+
+/// Index the images that ship with eyeshot, search them, and serve them
 ///
 /// Works offline: the images are a few hundred scenes made of emoji, and the model that ships was trained on such scenes.
 /// The collection is named demo; go on with it: eyeshot search -c demo "four violins".
 #[derive(Args)]
 pub(super) struct Demo {
-    /// Exit when the sample queries are done
+    /// Exit when the sample queries are done, and serve nothing
     #[arg(long, env = "EYESHOT_ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
 }
@@ -48,13 +53,21 @@ impl Demo {
         bar.finish();
         super::index::print(&summary, shared.json)?;
         for (text, filter) in QUERIES {
-            ask(&collection, text, *filter, shared.json)?;
+            ask(&collection, text, *filter, None, shared.json)?;
+        }
+        let closer = Rerank { min_match: Some(0.5), ..Rerank::default() };
+        for rerank in [None, Some(closer)] {
+            for text in RELATIONS {
+                ask(&collection, text, None, rerank.clone(), shared.json)?;
+            }
         }
         like_the_first(&collection, shared.json)?;
-        if !self.once {
-            note(shared, "\ngo on with: eyeshot search -c demo \"four violins\"");
+        if self.once {
+            return Ok(Outcome::Done);
         }
-        Ok(Outcome::Done)
+        note(shared, "\nCtrl-C stops the server; go on with: eyeshot search -c demo \"four violins\"");
+        drop(collection);
+        serve::run(engine, &Settings::default(), shared.json)
     }
 }
 
@@ -68,19 +81,31 @@ pub(super) fn scenes() -> Result<PathBuf> {
     })
 }
 
-fn ask(collection: &Collection, text: &str, filter: Option<&str>, json: bool) -> Result<()> {
+fn ask(
+    collection: &Collection,
+    text: &str,
+    filter: Option<&str>,
+    rerank: Option<Rerank>,
+    json: bool,
+) -> Result<()> {
     let term = |t: terms::Weighed| Term { kind: TermKind::Text(t.text), weight: t.weight };
     let mut query = Query::new(terms::parse(text).into_iter().map(term).collect());
     query.limit = 3;
     query.filter = filter.map(Filter::parse).transpose()?;
+    query.rerank = rerank;
     match json {
-        true => output::json(&json!({"query": text, "filter": filter}))?,
+        true => output::json(&json!({"query": text, "filter": filter, "rerank": query.rerank.is_some()}))?,
         false => {
             let condition = filter.map(|f| format!(" --filter '{f}'")).unwrap_or_default();
-            output::text(format!("\neyeshot search -c {COLLECTION} \"{text}\"{condition}"))?;
+            let rerank = if query.rerank.is_some() { " --min-match 0.5" } else { "" };
+            output::text(format!("\neyeshot search -c {COLLECTION} \"{text}\"{condition}{rerank}"))?;
         }
     }
-    search::print(&collection.query(&query)?, 0, false, json)
+    let hits = collection.query(&query)?;
+    if hits.is_empty() && !json {
+        output::text("      no good match")?;
+    }
+    search::print(&hits, 0, false, json)
 }
 
 /// More like the first item: image to image.

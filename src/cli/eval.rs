@@ -1,16 +1,20 @@
 //! `eyeshot eval`: how good it is, measured.
 
 mod ann;
+mod compositional;
 
-use super::args::Shared;
+use super::args::{Matching, Shared};
 use super::progress::{Bar, Work};
 use super::{Outcome, output};
 use crate::error::{Error, Result};
-use crate::eval::retrieval::{self, Case, Report};
+use crate::eval::retrieval::{self, Case, Recall, Report};
 use crate::ingest::{self, Cancel, IndexOptions, Summary};
+use crate::types::Rerank;
+use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Measure retrieval and the index on data whose right answers are known
 #[derive(Args)]
@@ -21,7 +25,8 @@ pub(super) struct Eval {
 
 #[derive(Subcommand)]
 enum What {
-    Retrieval(Retrieval),
+    Retrieval(Box<Retrieval>),
+    Compositional(compositional::Compositional),
     Ann(ann::Ann),
 }
 
@@ -46,12 +51,21 @@ struct Retrieval {
     /// The model: a Hugging Face id, an OpenCLIP name, a directory, or demo
     #[arg(long, value_name = "M", env = "EYESHOT_MODEL", default_value = crate::engine::DEFAULT_MODEL)]
     model: String,
+    /// Ask the words once more, reranked; those that say how things stand to one another are told apart
+    #[arg(long, env = "EYESHOT_RERANK", value_parser = FalseyValueParser::new())]
+    rerank: bool,
+    /// How many of the best hits are looked at
+    #[arg(long, value_name = "N", env = "EYESHOT_RERANK_TOP", default_value_t = Rerank::default().top)]
+    rerank_top: usize,
+    #[command(flatten)]
+    matching: Matching,
 }
 
 impl Eval {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
         match &self.what {
             What::Retrieval(retrieval) => retrieval.run(shared),
+            What::Compositional(compositional) => compositional.run(shared),
             What::Ann(ann) => ann.run(shared),
         }
     }
@@ -65,15 +79,17 @@ impl Retrieval {
         };
         let scratch = tempfile::Builder::new().prefix("eyeshot-eval-").tempdir();
         let scratch = scratch.map_err(|e| Error::io(std::env::temp_dir(), e))?;
-        let engine = shared.engine_in(scratch.path().to_owned())?;
+        let engine = shared.engine_matching(scratch.path().to_owned(), &self.matching)?;
         let collection = engine.collection_or_new("eval", Some(&self.model))?;
         let options = IndexOptions { captions: self.captions_wanted(&folder), ..IndexOptions::default() };
         let bar = Work::default();
         let summary = ingest::index(&collection, &[&folder], &options, &bar, &Cancel::default())?;
         bar.finish();
         let cases = self.cases(&folder, &collection)?;
-        let bar = Bar::new("queries", cases.len());
-        let report = retrieval::run(&collection, &cases, &|| bar.step())?;
+        let budget = Duration::from_secs(3600);
+        let rerank = self.rerank.then_some(Rerank { top: self.rerank_top, budget, min_match: None });
+        let bar = Bar::new("queries", cases.len() * if self.rerank { 3 } else { 1 });
+        let report = retrieval::run(&collection, &cases, rerank.as_ref(), &|| bar.step())?;
         bar.finish();
         print(&report, &summary, shared.json)
     }
@@ -127,6 +143,17 @@ fn print(report: &Report, summary: &Summary, json: bool) -> Result<Outcome> {
             report.i2i_queries,
             share(report.i2i_r10)
         ))?;
+        if let Some(reranked) = &report.reranked {
+            let line = |name: &str, recall: &Recall| {
+                let (r1, r5, r10) = (share(recall.r1), share(recall.r5), share(recall.r10));
+                output::text(format!("{name:<16} {:>7} {r1} {r5} {r10}", recall.queries))
+            };
+            line("reranked", &reranked.all)?;
+            line("relations", &reranked.relational_before)?;
+            line("  reranked", &reranked.relational)?;
+            let (ms, again) = (reranked.ms, reranked.ms_again);
+            output::text(format!("{ms:.0} ms a reranked query, {again:.0} ms with pictures seen before"))?;
+        }
     }
     Ok(if summary.refused.is_empty() { Outcome::Done } else { Outcome::Refused })
 }

@@ -2,21 +2,29 @@
 //! progress and remarks to standard error.
 //!
 //! 1. `args`      the flags that all verbs share, each with its `EYESHOT_*` twin.
+//!    `file` gives them values from a TOML file.
 //! 2. this file   tells the verbs apart and turns an outcome into an exit code.
 //! 3. `output`    lines to standard output; a reader that went away ends the program quietly.
 //! 4. `progress`  bars on standard error, for ingestion and downloads.
-//! 5. `index`, `search`, `serve`, `embed`, `collection`, `model`, `eval`, `demo`: the verbs.
+//! 5. `pictures` named on the command line; `file`, the settings that a file gives.
+//! 6. `index`, `search`, `duplicates`, `serve`, `health`, `embed`, `match`, `caption`, `collection`, `model`, `eval`, `demo`: the verbs.
 //!
 //! Not here: anything that a server would need too.
 
 mod args;
+mod caption;
 mod collection;
 mod demo;
+mod duplicates;
 mod embed;
 mod eval;
+mod file;
+mod health;
 mod index;
+mod matching;
 mod model;
 mod output;
+mod pictures;
 mod progress;
 mod search;
 mod serve;
@@ -24,7 +32,8 @@ mod terms;
 
 use crate::error::{Error, Result};
 use args::Shared;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Find images by what they show.
@@ -54,10 +63,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Demo(demo::Demo),
-    Index(index::IndexVerb),
-    Search(search::Search),
+    Index(Box<index::IndexVerb>),
+    Search(Box<search::Search>),
+    Duplicates(duplicates::Duplicates),
     Serve(Box<serve::Serve>),
+    Health(health::Health),
     Embed(embed::Embed),
+    Match(matching::Match),
+    Caption(caption::Caption),
     Eval(eval::Eval),
     Collection(collection::CollectionVerb),
     Model(model::ModelVerb),
@@ -74,18 +87,37 @@ enum Outcome {
 
 /// Runs the program on its arguments. Exit codes: 0 done, 1 failed, 2 bad arguments, 3 done but some items were refused.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => return code(Err(error)),
+    };
     let outcome = match cli.verb {
         Verb::Demo(verb) => verb.run(&cli.shared),
         Verb::Index(verb) => verb.run(&cli.shared),
         Verb::Search(verb) => verb.run(&cli.shared),
+        Verb::Duplicates(verb) => verb.run(&cli.shared),
         Verb::Serve(verb) => verb.run(&cli.shared),
+        Verb::Health(verb) => verb.run(&cli.shared),
         Verb::Embed(verb) => verb.run(&cli.shared),
+        Verb::Match(verb) => verb.run(&cli.shared),
+        Verb::Caption(verb) => verb.run(&cli.shared),
         Verb::Eval(verb) => verb.run(&cli.shared),
         Verb::Collection(verb) => verb.run(&cli.shared),
         Verb::Model(verb) => verb.run(&cli.shared),
     };
     code(outcome)
+}
+
+/// The command line, and beneath it the file that it names.
+fn parse() -> Result<Cli> {
+    let matches = Cli::command().get_matches();
+    let serve = matches.subcommand_matches(file::VERB);
+    let named = serve.and_then(|serve| serve.get_one::<PathBuf>(file::FLAG));
+    let matches = match named {
+        Some(path) => file::with_file(Cli::command(), path)?.get_matches(),
+        None => matches,
+    };
+    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit()))
 }
 
 fn code(outcome: Result<Outcome>) -> ExitCode {

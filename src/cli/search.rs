@@ -1,14 +1,15 @@
 //! `eyeshot search`: hits for words, pictures, or both.
 
-use super::args::{Named, Shared};
+use super::args::{Matching, Named, Shared};
 use super::terms::terms;
 use super::{Outcome, output};
 use crate::error::Result;
 use crate::types::filter::GRAMMAR;
-use crate::types::{Filter, Hit, Query, Side, uri};
+use crate::types::{Filter, Hit, Query, Rerank, Side, uri};
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Find images by words, by pictures, or both
 ///
@@ -18,10 +19,13 @@ use serde::Serialize;
 ///   eyeshot search --image beach.jpg --plus 2:sunset --minus people
 ///   eyeshot search --image id:42                      more like item 42
 ///   eyeshot search cat --filter 'width >= 1000 and taken >= 2024'
+///   eyeshot search "a cat left of a dog" --rerank     look at the best hits once more
+///   eyeshot search IMG_1234 --side words              the very words, in captions and file names
 ///
 /// The score is the cosine between query and image. It is low even for good hits of words (0.2 to
 /// 0.35 for most CLIP models): compare scores within a search, and cut what does not fit with
-/// --min-score.
+/// --min-score. With --rerank hits have a probability too, which --min-match 0.5 cuts: no hits at all
+/// then means that nothing matches.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Search {
@@ -60,6 +64,21 @@ pub(super) struct Search {
     /// Print paths only, one a line
     #[arg(short = 'f', long = "files", env = "EYESHOT_FILES", value_parser = FalseyValueParser::new())]
     files: bool,
+    /// Look at the best hits once more: a matcher reads picture and words together, which tells a cat left of a dog from a
+    /// dog left of a cat
+    #[arg(long, env = "EYESHOT_RERANK", value_parser = FalseyValueParser::new())]
+    rerank: bool,
+    /// Only hits that match with at least this probability; says --rerank
+    #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH")]
+    min_match: Option<f32>,
+    /// How many of the best hits are looked at
+    #[arg(long, value_name = "N", env = "EYESHOT_RERANK_TOP", default_value_t = Rerank::default().top)]
+    rerank_top: usize,
+    /// How long looking may take, in milliseconds; hits that were not looked at keep their order behind the others
+    #[arg(long, value_name = "MS", env = "EYESHOT_RERANK_BUDGET_MS", default_value_t = Rerank::default().budget.as_millis() as u64)]
+    rerank_budget_ms: u64,
+    #[command(flatten)]
+    matching: Matching,
     #[command(flatten)]
     named: Named,
 }
@@ -72,6 +91,10 @@ enum SideName {
     Caption,
     /// Both, fused by rank
     Both,
+    /// The very words in captions and file names
+    Words,
+    /// Picture, captions and words, fused by rank
+    All,
 }
 
 #[derive(Serialize)]
@@ -95,7 +118,13 @@ impl Search {
         query.side = self.side.into();
         query.ef = self.ef;
         query.exact = self.exact;
-        let hits = shared.engine()?.collection(&self.named.collection)?.query(&query)?;
+        query.rerank = (self.rerank || self.min_match.is_some()).then(|| Rerank {
+            top: self.rerank_top,
+            budget: Duration::from_millis(self.rerank_budget_ms),
+            min_match: self.min_match,
+        });
+        let engine = shared.engine_matching(shared.data.clone(), &self.matching)?;
+        let hits = engine.collection(&self.named.collection)?.query(&query)?;
         if hits.is_empty() && !shared.json {
             eprintln!("no good match");
         }
@@ -119,7 +148,13 @@ pub(super) fn print(hits: &[Hit], offset: usize, files: bool, json: bool) -> Res
 
 fn row(rank: usize, hit: &Hit) -> String {
     let caption = hit.captions.first().map(|c| format!("  \"{c}\"")).unwrap_or_default();
-    format!("{rank:>4}  {:.3}  {}{caption}", hit.score, uri::display(&hit.key))
+    let matched = match (hit.matched, &hit.unmatched) {
+        (Some(p), _) => format!("  {:>3.0} %", 100.0 * p),
+        (None, Some(_)) => "    ? %".to_owned(),
+        (None, None) => String::new(),
+    };
+    let why = hit.unmatched.as_ref().map(|why| format!("  (not looked at: {why})")).unwrap_or_default();
+    format!("{rank:>4}  {:.3}{matched}  {}{caption}{why}", hit.score, uri::display(&hit.key))
 }
 
 impl From<SideName> for Side {
@@ -128,6 +163,8 @@ impl From<SideName> for Side {
             SideName::Image => Side::Image,
             SideName::Caption => Side::Caption,
             SideName::Both => Side::Both,
+            SideName::Words => Side::Words,
+            SideName::All => Side::All,
         }
     }
 }

@@ -1,36 +1,48 @@
 //! `eyeshot serve`: the collections of this machine, for other programs.
 
-use super::args::Shared;
+use super::args::{Matching, Shared};
 use super::{Outcome, output};
-use crate::engine::QueueOptions;
 use crate::engine::fetch::Reach;
+use crate::engine::{Engine, QueueOptions};
 use crate::error::{Error, Result};
-use crate::serve::{self, Access, Keys, Settings, Tls};
+use crate::serve::{self, Access, Bound, Keys, Settings, Tls};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-/// Serve the collections over gRPC
+/// Serve the collections: a web page, JSON and gRPC
 ///
-/// Clients are made from proto/eyeshot/v1; reflection and health are on. Try it:
+/// Open http://127.0.0.1:8080/ in a browser, or try:
 ///
 ///   eyeshot serve &
+///   curl '127.0.0.1:8080/v1/collections/default/search?q=a+red+car'
 ///   grpcurl -plaintext -d '{"terms": [{"text": "a red car"}]}' 127.0.0.1:50051 eyeshot.v1.Search/Query
+///
+/// /v1/openapi.json describes the JSON; gRPC clients are made from proto/eyeshot/v1, and reflection
+/// and health are on.
 ///
 /// Only this machine can reach it, until told otherwise; others must then show an API key:
 ///
-///   EYESHOT_API_KEY=$(openssl rand -hex 24) eyeshot serve --grpc 0.0.0.0:50051 --tls-cert F --tls-key F
+///   EYESHOT_API_KEY=$(openssl rand -hex 24) eyeshot serve --http 0.0.0.0:8080 --tls-cert F --tls-key F
 ///
 /// Ctrl-C and SIGTERM let requests in flight finish; a kill loses nothing that was acknowledged.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Serve {
+    /// A TOML file with any of these settings under their names: queue = 100; flags and the environment come first
+    #[arg(long, value_name = "F", env = "EYESHOT_CONFIG")]
+    #[allow(dead_code, reason = "it is read before the others are: see cli::file")]
+    config: Option<PathBuf>,
     /// Where gRPC listens; port 0 takes a free one and prints it
     #[arg(long, value_name = "ADDR", env = "EYESHOT_GRPC", default_value = "127.0.0.1:50051")]
     grpc: SocketAddr,
+    /// Where the web page, JSON and pictures are served; `none` for nowhere
+    #[arg(long, value_name = "ADDR", env = "EYESHOT_HTTP", default_value = "127.0.0.1:8080")]
+    http: HttpAddress,
     /// A key that may do everything; several with commas
     #[arg(long, value_name = "K", env = "EYESHOT_API_KEY", value_delimiter = ',', hide_env_values = true)]
     api_key: Vec<String>,
@@ -79,9 +91,52 @@ pub(super) struct Serve {
     /// How many recent texts keep their embeddings
     #[arg(long, value_name = "N", env = "EYESHOT_RECENT", default_value_t = QueueOptions::default().recent)]
     recent: usize,
+    /// How long a JSON request may take, in seconds
+    #[arg(long, value_name = "S", env = "EYESHOT_TIMEOUT", default_value_t = Settings::default().timeout.as_secs())]
+    timeout: u64,
+    /// How much memory thumbnails may take, in MiB
+    #[arg(long, value_name = "MIB", env = "EYESHOT_THUMBNAILS", default_value_t = Settings::default().thumbnail_bytes >> 20)]
+    thumbnails: u64,
+    #[command(flatten)]
+    matching: Matching,
+    /// Do not keep the bytes of pictures that clients send: they can be found, and not be shown
+    #[arg(long, env = "EYESHOT_FORGET_UPLOADS", value_parser = FalseyValueParser::new())]
+    forget_uploads: bool,
+    /// Write a JSON line to standard error for each request
+    #[arg(short, long, env = "EYESHOT_VERBOSE", value_parser = FalseyValueParser::new())]
+    verbose: bool,
     /// How long requests in flight may take to finish when stopping, in seconds
     #[arg(long, value_name = "S", env = "EYESHOT_GRACE", default_value_t = Settings::default().grace.as_secs())]
     grace: u64,
+}
+
+/// An address, or none.
+#[derive(Clone, Copy, Debug)]
+struct HttpAddress(Option<SocketAddr>);
+
+impl FromStr for HttpAddress {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(HttpAddress(None)) } else { text.parse().map(|a| HttpAddress(Some(a))) }
+    }
+}
+
+/// Serves until it is told to stop, and says where.
+pub(super) fn run(engine: Engine, settings: &Settings, json: bool) -> Result<Outcome> {
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    serve::serve(engine, settings, |Bound { grpc, http }| {
+        let page = http.map(|address| format!("{scheme}://{address}/"));
+        // Whoever reads the addresses may have gone; the server stays.
+        _ = match json {
+            true => output::json(&json!({ "grpc": grpc.to_string(), "http": http.map(|a| a.to_string()) })),
+            false => {
+                let page = page.map(|page| format!("web page and JSON on {page}\n")).unwrap_or_default();
+                output::text(format!("{page}gRPC on {grpc}"))
+            }
+        };
+    })?;
+    Ok(Outcome::Done)
 }
 
 impl Serve {
@@ -92,15 +147,8 @@ impl Serve {
         let settings = self.settings()?;
         settings.check()?;
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
-        let engine = shared.engine_with(queue)?;
-        serve::serve(engine, &settings, |grpc| {
-            // Whoever reads the address may have gone; the server stays.
-            _ = match shared.json {
-                true => output::json(&json!({ "grpc": grpc.to_string() })),
-                false => output::text(format!("gRPC on {grpc}")),
-            };
-        })?;
-        Ok(Outcome::Done)
+        let engine = shared.engine_with(queue, &self.matching)?;
+        run(engine, &settings, shared.json)
     }
 
     fn settings(&self) -> Result<Settings> {
@@ -108,6 +156,15 @@ impl Serve {
         self.api_key.iter().try_for_each(|key| keys.add(key, Access::Write))?;
         self.read_key.iter().try_for_each(|key| keys.add(key, Access::Read))?;
         self.api_key_file.iter().try_for_each(|path| keys.add_file(path))?;
+        keys.travel_by_tls(self.tls_cert.is_some());
+        if self.tls_cert.is_some() != self.tls_key.is_some()
+            || (self.tls_client_ca.is_some() && self.tls_cert.is_none())
+        {
+            return Err(Error::invalid("half of what TLS needs", "give both tls-cert and tls-key"));
+        }
+        if self.allow_private_urls && !self.allow_urls {
+            return Err(Error::invalid("allow-private-urls without allow-urls", "give both"));
+        }
         let tls = self.tls_cert.clone().zip(self.tls_key.clone());
         let urls = match (self.allow_urls, self.allow_private_urls) {
             (true, true) => Some(Reach::Anywhere),
@@ -116,6 +173,7 @@ impl Serve {
         };
         Ok(Settings {
             grpc: self.grpc,
+            http: self.http.0,
             keys,
             insecure: self.insecure,
             tls: tls.map(|(cert, key)| Tls { cert, key, client_ca: self.tls_client_ca.clone() }),
@@ -124,6 +182,10 @@ impl Serve {
             urls,
             roots: self.allow_root.clone(),
             model: self.model.clone(),
+            timeout: Duration::from_secs(self.timeout),
+            thumbnail_bytes: self.thumbnails.saturating_mul(1 << 20),
+            log: self.verbose,
+            keep_uploads: !self.forget_uploads,
             grace: Duration::from_secs(self.grace),
             ..Settings::default()
         })

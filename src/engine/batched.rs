@@ -18,7 +18,7 @@ pub(super) struct Batched {
     pub encoder: Arc<Encoder>,
     texts: Queue<String, Vector>,
     pictures: Queue<Pixels, Vec<f32>>,
-    recent: Mutex<Recent<Vector>>,
+    recent: Mutex<Recent<String, Vector>>,
 }
 
 impl Batched {
@@ -32,7 +32,7 @@ impl Batched {
             encoder,
             texts: Queue::new("text", options, embed_texts)?,
             pictures: Queue::new("image", options, move |pixels: &[Pixels]| sight.embed_pixels(pixels))?,
-            recent: Mutex::new(Recent::new(options.recent)),
+            recent: Mutex::new(Recent::new(options.recent as u64)),
         })
     }
 
@@ -41,7 +41,7 @@ impl Batched {
         let mut found = Words::new();
         let mut missing: Vec<String> = Vec::new();
         for text in texts {
-            let known = self.recent().get(text);
+            let known = self.recent().get(*text);
             match known {
                 Some(vector) => _ = found.insert((*text).to_owned(), vector),
                 None => missing.push((*text).to_owned()),
@@ -54,7 +54,7 @@ impl Batched {
         }
         let made = self.texts.ask(missing.clone(), caller)?;
         for (text, vector) in missing.into_iter().zip(made) {
-            self.recent().put(text.clone(), vector.clone());
+            self.recent().put(text.clone(), vector.clone(), 1);
             found.insert(text, vector);
         }
         Ok(found)
@@ -76,7 +76,7 @@ impl Batched {
         [(name(), "text", self.texts.load()), (name(), "image", self.pictures.load())]
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent<Vector>> {
+    fn recent(&self) -> MutexGuard<'_, Recent<String, Vector>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -20,6 +20,11 @@ impl Caller {
         Caller { gone: Arc::default(), deadline }
     }
 
+    /// The same one, who does not wait beyond `end` where there is one.
+    pub(super) fn within(&self, end: Option<Instant>) -> Self {
+        Caller { gone: self.gone.clone(), deadline: self.deadline.into_iter().chain(end).min() }
+    }
+
     /// Says that nobody waits any more.
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Relaxed);

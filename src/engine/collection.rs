@@ -3,13 +3,19 @@
 use super::batched::Batched;
 use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
+use super::gate::Memory;
+use super::keywords::Keywords;
+use super::matcher::Matcher;
+use super::picture::Shelf;
 use super::space::Space;
+use super::timing::{Timed, Timing};
 use crate::error::{Error, Result};
 use crate::models::Pixels;
 use crate::store::{Batch, CollectionRecord, Manifest, SpaceRecord, Store};
 use crate::types::{ContentHash, Item, ItemId, Modality};
 use image::RgbImage;
 use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 /// The most captions that guide a graph of pictures: more than these add little (see `benches/README.md`).
@@ -25,6 +31,13 @@ pub struct Collection {
     pub(super) writer: Mutex<Counters>,
     /// What filters ask; there from the first filtered query on.
     pub(super) fields: OnceLock<RwLock<Fields>>,
+    /// For decoding, shared by all collections.
+    pub(super) memory: Arc<Memory>,
+    /// What searches for words ask; there from the first of them on. Locked after `writer`, where both are.
+    pub(super) words: Mutex<Option<Arc<Keywords>>>,
+    /// How long searches took, and how many items were written.
+    pub(super) searches: Timing,
+    pub(super) written: AtomicU64,
     encoders: Arc<Encoders>,
     encoder: OnceLock<Arc<Batched>>,
 }
@@ -45,6 +58,9 @@ pub struct Info {
     pub items: usize,
     /// Its active spaces.
     pub spaces: Vec<SpaceInfo>,
+    /// The matcher that reranks its hits; None where none was named. This process's affair, and so no part of what is printed.
+    #[serde(skip)]
+    pub matcher: Option<String>,
     /// What its data directory takes on disk, with all other collections in it.
     pub bytes: u64,
 }
@@ -62,8 +78,45 @@ pub struct SpaceInfo {
     pub vectors: usize,
 }
 
+/// What a collection has done since it was opened, and what its spaces are like.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    /// How long searches took, encoding and dressing aside.
+    pub searches: Timed,
+    /// How many items were written.
+    pub written: u64,
+    /// Its spaces.
+    pub spaces: Vec<SpaceState>,
+}
+
+/// What a space's index is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpaceState {
+    /// What its vectors were made from.
+    pub modality: Modality,
+    /// Vectors that can be found.
+    pub vectors: usize,
+    /// Removed ones that still take room.
+    pub tombstones: usize,
+    /// Those that every search scans, since no graph links them yet.
+    pub unlinked: usize,
+    /// Linked ones that no search by graph comes to; 0 unless something is wrong.
+    pub unreachable: usize,
+    /// The breadth of a search by graph for which none is asked; 0 where every search scans.
+    pub ef: usize,
+    /// The share of the ten nearest that this breadth found when the graph was built; 0 where every search scans.
+    pub recall: f64,
+    /// About how many bytes of memory it takes.
+    pub bytes: usize,
+}
+
 impl Collection {
-    pub(super) fn open(store: Arc<Store>, encoders: Arc<Encoders>, record: CollectionRecord) -> Result<Self> {
+    pub(super) fn open(
+        store: Arc<Store>,
+        encoders: Arc<Encoders>,
+        memory: Arc<Memory>,
+        record: CollectionRecord,
+    ) -> Result<Self> {
         let images = Space::open(&store, space_of(&record, Modality::Image)?)?;
         let captions = Space::open(&store, space_of(&record, Modality::Caption)?)?;
         // Captions are what text queries look like: a graph of pictures that is due anyway is built for them.
@@ -74,8 +127,21 @@ impl Collection {
             image_slot: store.next_slot(images.record.id)?,
             caption_slot: store.next_slot(captions.record.id)?,
         });
-        let (fields, encoder) = (OnceLock::new(), OnceLock::new());
-        Ok(Collection { store, record, images, captions, writer, fields, encoders, encoder })
+        let (fields, words, encoder, searches, written) = Default::default();
+        Ok(Collection {
+            store,
+            record,
+            images,
+            captions,
+            writer,
+            fields,
+            words,
+            memory,
+            searches,
+            written,
+            encoders,
+            encoder,
+        })
     }
 
     /// Its name.
@@ -101,8 +167,15 @@ impl Collection {
             name: self.name().to_owned(),
             items: self.images.len(),
             spaces,
+            matcher: self.encoders.matcher_name(self.model()).map(str::to_owned),
             bytes: self.store.bytes()?,
         })
+    }
+
+    /// What it has done, and what its spaces are like: for those who watch.
+    pub fn activity(&self) -> Activity {
+        let spaces = [&self.images, &self.captions].map(Space::state).to_vec();
+        Activity { searches: self.searches.read(), written: self.written.load(Ordering::Relaxed), spaces }
     }
 
     /// The encoder that made its vectors, loaded when first asked for; its files must still be the same.
@@ -124,6 +197,11 @@ impl Collection {
             ));
         }
         Ok(self.encoder.get_or_init(|| encoder))
+    }
+
+    /// What holds its pictures against words, loaded when first asked for.
+    pub(super) fn matcher(&self) -> Result<Arc<Matcher>> {
+        self.encoders.matcher(self.model())
     }
 
     /// That `model` is the one that made the vectors, by name or by its files' content.
@@ -164,6 +242,16 @@ impl Collection {
         }
     }
 
+    /// The bytes of an item's file, where it came as bytes and was kept.
+    pub fn upload(&self, item: &Item) -> Result<Option<Vec<u8>>> {
+        self.store.upload(self.record.id, &item.hash)
+    }
+
+    /// Where pictures that came as bytes are kept.
+    pub(super) fn shelf(&self) -> Shelf {
+        Shelf { store: self.store.clone(), collection: self.record.id }
+    }
+
     /// The keys that `wanted` says yes to, given each with its manifest.
     pub fn keys_where(&self, wanted: impl Fn(&str, &Manifest) -> bool) -> Result<Vec<String>> {
         let rows = self.store.manifests(self.record.id);
@@ -199,7 +287,10 @@ impl Collection {
         images.iter().for_each(|slot| batch.remove_vector(self.images.record.id, *slot));
         captions.iter().for_each(|slot| batch.remove_vector(self.captions.record.id, *slot));
         self.store.commit(batch)?;
+        let hashes: Vec<ContentHash> = fields.iter().map(|(_, item)| item.hash).collect();
+        self.store.drop_uploads(self.record.id, &hashes)?;
         self.remove_fields(&fields);
+        self.remove_words(fields.iter().map(|(_, item)| item.id));
         self.images.remove(&images);
         self.captions.remove(&captions);
         Ok(removed)

@@ -1,9 +1,11 @@
 //! Models, loaded once each, when first needed.
 
+use super::DEFAULT_MODEL;
 use super::batched::Batched;
+use super::matcher::{MatchOptions, Matcher};
 use super::queue::QueueOptions;
-use crate::error::Result;
-use crate::models::{self, Clip, ModelOptions, Progress};
+use crate::error::{Error, Result};
+use crate::models::{self, Blip, Clip, ModelOptions, Progress, Role};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -15,20 +17,88 @@ pub fn load(model: &str, options: &ModelOptions, progress: &dyn Progress) -> Res
     Clip::load(&models::resolve(model, options, progress)?, options)
 }
 
-/// The encoders in use, by the name that users give.
+/// A model that holds pictures against texts: what the demo encoder's collections are matched with, or what was named.
+pub const MATCHER: &str = "Salesforce/blip-itm-base-coco";
+/// A model that writes captions, to name where photographs are to be described.
+pub const CAPTIONER: &str = "Salesforce/blip-image-captioning-base";
+
+/// Finds and loads the matcher of that name.
+pub fn load_matcher(model: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Blip> {
+    let blip = load_blip(Role::Matcher, model, options, progress)?;
+    match blip.can_match() {
+        true => Ok(blip),
+        false => Err(cannot(&blip, "match pictures and texts", MATCHER)),
+    }
+}
+
+/// Finds and loads the captioner of that name.
+pub fn load_captioner(model: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Blip> {
+    let blip = load_blip(Role::Captioner, model, options, progress)?;
+    match blip.can_caption() {
+        true => Ok(blip),
+        false => Err(cannot(&blip, "write captions", CAPTIONER)),
+    }
+}
+
+fn load_blip(role: Role, model: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Blip> {
+    Blip::load(&models::resolve_as(role, model, options, progress)?, options)
+}
+
+fn cannot(blip: &Blip, what: &str, other: &str) -> Error {
+    Error::model(blip.name(), format!("this BLIP cannot {what}: name one that can, such as {other}"))
+}
+
+/// The models in use, by the name that users give.
 pub(super) struct Encoders {
     options: ModelOptions,
     progress: Arc<dyn Progress>,
     queue: QueueOptions,
+    matching: MatchOptions,
     loaded: Mutex<HashMap<String, Arc<Batched>>>,
+    matchers: Mutex<HashMap<String, Arc<Matcher>>>,
 }
 
 impl Encoders {
-    pub fn new(options: ModelOptions, progress: Arc<dyn Progress>, queue: QueueOptions) -> Self {
-        Encoders { options, progress, queue, loaded: Mutex::default() }
+    pub fn new(
+        options: ModelOptions,
+        progress: Arc<dyn Progress>,
+        queue: QueueOptions,
+        matching: MatchOptions,
+    ) -> Self {
+        let (loaded, matchers) = (Mutex::default(), Mutex::default());
+        Encoders { options, progress, queue, matching, loaded, matchers }
     }
 
-    /// Those that are loaded, by name.
+    /// The matcher for pictures that the encoder `model` embedded: the one that was named, or the demo one for the demo
+    /// encoder. Nothing is downloaded that nobody named.
+    pub fn matcher(&self, model: &str) -> Result<Arc<Matcher>> {
+        let Some(name) = self.matcher_name(model) else {
+            let what = format!("no matcher is named for pictures that {model} embedded");
+            return Err(Error::invalid(what, format!("name one with --matcher, such as {MATCHER}")));
+        };
+        let mut matchers = self.matchers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(matcher) = matchers.get(name) {
+            return Ok(matcher.clone());
+        }
+        let blip = load_matcher(name, &self.options, self.progress.as_ref())?;
+        let matcher = Arc::new(Matcher::new(blip, self.queue, self.matching.features)?);
+        matchers.insert(name.to_owned(), matcher.clone());
+        Ok(matcher)
+    }
+
+    /// Which matcher [`Encoders::matcher`] would give.
+    pub fn matcher_name(&self, model: &str) -> Option<&str> {
+        let usual = (model == DEFAULT_MODEL).then_some(DEFAULT_MODEL);
+        self.matching.matcher.as_deref().or(usual)
+    }
+
+    /// The matchers that are loaded.
+    pub fn loaded_matchers(&self) -> Vec<Arc<Matcher>> {
+        let matchers = self.matchers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        matchers.values().cloned().collect()
+    }
+
+    /// The encoders that are loaded.
     pub fn loaded(&self) -> Vec<Arc<Batched>> {
         let loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         loaded.values().cloned().collect()

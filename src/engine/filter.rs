@@ -52,7 +52,7 @@ impl Collection {
     }
 
     /// The field index. The first call reads every item, while writers wait; whoever never filters never pays.
-    fn fields(&self) -> Result<RwLockReadGuard<'_, Fields>> {
+    pub(super) fn fields(&self) -> Result<RwLockReadGuard<'_, Fields>> {
         let fields = match self.fields.get() {
             Some(fields) => fields,
             None => {

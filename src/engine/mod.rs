@@ -1,40 +1,64 @@
 //! Collections: upsert, delete, query. How model, index and store combine, and the only place where anything is encoded,
 //! so that the vectors of pictures and of queries cannot drift apart.
 //!
-//! 1. `decode`     an encoded picture becomes pixels, within limits; `fetch` gets one from a URL, `bucket` from an object store.
+//! 1. `decode`     an encoded picture becomes pixels, within limits; a `gate` bounds the memory of many at once; `fetch` gets one
+//!    from a URL.
 //! 2. `encoders`   models are loaded once each, when first needed.
 //!    `batched` puts `queue`s before each, so that callers who wait together share a forward pass, and remembers `recent` texts;
 //!    a `caller` who has left is not worked for.
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
-//! 6. `filter`     conditions to an allowed set, by the index of items' `fields`.
-//! 7. `query`      terms to a vector, spaces searched within the allowed set and fused, hits dressed.
-//! 8. this file opens the data directory, and creates, lists and drops collections.
+//!    `captions` writes some from pictures, and drops those that lie, where ingestion asks for it.
+//! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
+//! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
+//!    `browse` lists items and fields for those who look around; `duplicates` finds what is there twice.
+//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`.
+//!    `timing` is how long things took, for those who watch.
+//! 9. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
 mod batched;
 pub mod bucket;
+mod browse;
 mod caller;
+mod captions;
 mod collection;
 pub mod decode;
+mod duplicates;
 mod encoders;
 pub mod fetch;
 mod fields;
 mod filter;
+mod gate;
+mod keywords;
+mod matcher;
+mod picture;
 mod query;
 mod queue;
 mod recent;
+mod rerank;
+mod sides;
 mod space;
+mod timing;
 mod upsert;
+mod words;
 
-pub use crate::models::{ModelOptions, Pixels, Progress};
+pub use crate::models::{Blip, Decoding, Features, ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
+pub use browse::Page;
 pub use caller::Caller;
-pub use collection::{Collection, Info, SpaceInfo};
-pub use encoders::{Encoder, load as load_encoder};
+pub use captions::{Described, Describer, Fate, Sketch, VERDICTS, Verdict, WRITER};
+pub use collection::{Activity, Collection, Info, SpaceInfo, SpaceState};
+pub use duplicates::{Group, Likeness, Looks, Sameness, Twin};
+pub use encoders::{CAPTIONER, Encoder, MATCHER, load as load_encoder, load_captioner, load_matcher};
+pub use fields::{Facet, FacetKind};
+pub use gate::{Gate, Held, Memory};
+pub use matcher::MatchOptions;
 pub use queue::{Load, QueueOptions};
+pub use rerank::fused;
+pub use timing::{BOUNDS, Timed};
 pub use upsert::NewItem;
 
 use crate::error::{Error, Result};
@@ -62,6 +86,7 @@ pub struct EngineOptions {
 pub struct Engine {
     store: Arc<Store>,
     encoders: Arc<Encoders>,
+    memory: Arc<Memory>,
     open: Mutex<HashMap<String, Arc<Collection>>>,
     /// Held while a collection is made, so that two who ask for one name make one.
     making: Mutex<()>,
@@ -75,9 +100,19 @@ impl Engine {
 
     /// The same with other queues before the models.
     pub fn open_with(options: EngineOptions, queue: QueueOptions) -> Result<Self> {
+        Engine::open_matching(options, queue, MatchOptions::default())
+    }
+
+    /// The same with another matcher.
+    pub fn open_matching(
+        options: EngineOptions,
+        queue: QueueOptions,
+        matching: MatchOptions,
+    ) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
-        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue));
-        Ok(Engine { store, encoders, open: Mutex::default(), making: Mutex::default() })
+        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue, matching));
+        let (memory, open, making) = (Arc::default(), Mutex::default(), Mutex::default());
+        Ok(Engine { store, encoders, memory, open, making })
     }
 
     /// The data directory.
@@ -98,7 +133,8 @@ impl Engine {
             return Ok(collection.clone());
         }
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
-        let collection = Arc::new(Collection::open(self.store.clone(), self.encoders.clone(), record)?);
+        let (store, encoders, memory) = (self.store.clone(), self.encoders.clone(), self.memory.clone());
+        let collection = Arc::new(Collection::open(store, encoders, memory, record)?);
         open.insert(name.to_owned(), collection.clone());
         Ok(collection)
     }
@@ -168,9 +204,22 @@ impl Engine {
         self.encoders.loaded().iter().try_for_each(|encoder| encoder.probe(caller))
     }
 
-    /// What the queues before the loaded models have done: (model, `text` or `image`, load).
+    /// The collections that are open.
+    pub fn open_collections(&self) -> Vec<Arc<Collection>> {
+        self.opened().values().cloned().collect()
+    }
+
+    /// The memory for decoding that all its callers share.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// What the queues before the loaded models have done: (model, what it is for, load). `text` and `image` are an encoder's,
+    /// `picture` and `match` a matcher's.
     pub fn loads(&self) -> Vec<(String, &'static str, Load)> {
-        self.encoders.loaded().iter().flat_map(|encoder| encoder.loads()).collect()
+        let (encoders, matchers) = (self.encoders.loaded(), self.encoders.loaded_matchers());
+        let matching = matchers.iter().flat_map(|matcher| matcher.loads());
+        encoders.iter().flat_map(|encoder| encoder.loads()).chain(matching).collect()
     }
 
     /// Whether it was made now.

@@ -1,22 +1,18 @@
-//! Query: terms become one vector, conditions an allowed set, spaces are searched and fused, hits dressed.
+//! Query: terms become one vector, conditions an allowed set; sides are searched, the best looked at again, hits dressed.
 
 use super::batched::Words;
 use super::caller::Caller;
 use super::collection::Collection;
 use super::decode;
-use super::filter::Allowed;
-use super::space::Space;
+use super::rerank::{self, Ranked};
+use super::words;
 use crate::error::{Error, Result};
 use crate::index::SearchOptions;
-use crate::types::{ContentHash, Hit, ItemId, Query, Side, Term, TermKind};
-use roaring::RoaringBitmap;
-use std::collections::HashMap;
+use crate::types::{ContentHash, Hit, Item, ItemId, Query, Side, Term, TermKind};
+use std::time::Instant;
 
 /// The most hits that one query may skip and return: what a result page or an export needs, and bounded.
 pub const MAX_HITS: usize = 100_000;
-
-/// Reciprocal rank fusion's constant (Cormack et al., SIGIR 2009).
-const RRF_K: f32 = 60.0;
 
 impl Collection {
     /// The hits of `query`, best first.
@@ -48,13 +44,21 @@ impl Collection {
     fn answer(&self, query: &Query, words: &Words, caller: &Caller) -> Result<Vec<Hit>> {
         let vector = self.compose(&query.terms, words, caller)?;
         caller.check()?;
-        let found = {
+        let seen = query.offset + query.limit;
+        let deep = query.rerank.as_ref().map_or(seen, |rerank| rerank.top.max(seen));
+        let began = Instant::now();
+        let mut found = {
             let allowed = query.filter.as_ref().map(|filter| self.allowed(filter)).transpose()?;
-            self.search(query, &vector, allowed.as_ref())?
+            self.search(query, &vector, allowed.as_ref(), deep)?
         };
-        let wanted = |(_, score): &(ItemId, f32)| query.min_score.is_none_or(|least| *score >= least);
-        let page = found.into_iter().filter(wanted).skip(query.offset).take(query.limit);
-        page.filter_map(|(id, score)| self.dress(id, score).transpose()).collect()
+        self.searches.note(began.elapsed());
+        found.retain(|(_, score)| query.min_score.is_none_or(|least| *score >= least));
+        let ranked = match &query.rerank {
+            Some(rerank) => self.rerank(rerank, &query.terms, found, seen, caller)?,
+            None => found.into_iter().map(Ranked::unseen).collect(),
+        };
+        let page = ranked.into_iter().skip(query.offset).take(query.limit);
+        page.filter_map(|hit| self.dress(hit).transpose()).collect()
     }
 
     /// The `k` items whose pictures are nearest to a unit vector, best first, with their cosines: what [`Collection::query`]
@@ -117,7 +121,7 @@ impl Collection {
         if let Some(vector) = known {
             return Ok(vector);
         }
-        let decoded = decode::decode(bytes, &decode::Limits::default())?;
+        let decoded = self.memory.decode(bytes, &decode::Limits::default())?;
         let pixels = self.prepare(&decoded.image)?;
         self.batched()?.picture(pixels, caller)
     }
@@ -130,47 +134,18 @@ impl Collection {
         })
     }
 
-    fn search(
-        &self,
-        query: &Query,
-        vector: &[f32],
-        allowed: Option<&Allowed<'_>>,
-    ) -> Result<Vec<(ItemId, f32)>> {
-        let k = query.offset + query.limit;
-        let within = |space: &Space, slots: Option<RoaringBitmap>, k| {
-            space.search(
-                vector,
-                k,
-                &SearchOptions { ef: query.ef, allowed: slots.as_ref(), exact: query.exact, threshold: None },
-            )
-        };
-        let images = |k| within(&self.images, allowed.map(Allowed::images), k);
-        let captions = |k| within(&self.captions, allowed.map(Allowed::captions), k);
-        match query.side {
-            Side::Image => images(k),
-            Side::Caption => captions(k),
-            Side::Both => {
-                // Fused ranks are decided among more than are asked for, since an item far down one list may stand high in
-                // the other.
-                let deep = (2 * k).max(100);
-                let mut fused = fuse(&images(deep)?, &captions(deep)?);
-                fused.truncate(k);
-                fused.into_iter().map(|id| Ok((id, dot(vector, &self.vector_of_item(id)?)))).collect()
-            }
-        }
-    }
-
     /// A hit with what the store knows of it; None where the item went away meanwhile.
-    fn dress(&self, id: ItemId, score: f32) -> Result<Option<Hit>> {
-        let hit = |item: crate::types::Item| Hit {
-            id,
+    fn dress(&self, hit: Ranked) -> Result<Option<Hit>> {
+        let dressed = |item: Item| Hit {
+            id: hit.id,
             key: item.key,
-            score,
-            matched: None,
+            score: hit.score,
+            matched: hit.matched,
+            unmatched: hit.unmatched,
             captions: item.captions,
             payload: item.payload,
         };
-        Ok(self.item(id)?.map(hit))
+        Ok(self.item(hit.id)?.map(dressed))
     }
 }
 
@@ -198,20 +173,6 @@ fn check(query: &Query) -> Result<()> {
     if query.min_score.is_some_and(|s| !s.is_finite()) {
         return Err(Error::invalid("the least score is not a number", "cosines lie between -1 and 1"));
     }
-    Ok(())
-}
-
-/// Reciprocal rank fusion: the sum of 1 / (60 + rank) over the lists; ties go to the lower id.
-fn fuse(a: &[(ItemId, f32)], b: &[(ItemId, f32)]) -> Vec<ItemId> {
-    let mut sums: HashMap<ItemId, f32> = HashMap::new();
-    for (rank, (id, _)) in a.iter().enumerate().chain(b.iter().enumerate()) {
-        *sums.entry(*id).or_default() += 1.0 / (RRF_K + rank as f32 + 1.0);
-    }
-    let mut fused: Vec<(ItemId, f32)> = sums.into_iter().collect();
-    fused.sort_unstable_by(|x, y| y.1.total_cmp(&x.1).then(x.0.cmp(&y.0)));
-    fused.into_iter().map(|(id, _)| id).collect()
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
+    query.rerank.as_ref().map_or(Ok(()), |rerank| rerank::check(rerank, &query.terms))?;
+    if query.side == Side::Words { words::check(&query.terms) } else { Ok(()) }
 }

@@ -50,6 +50,10 @@ pub struct Load {
     pub refused: u64,
     /// Time spent in forward passes.
     pub busy: Duration,
+    /// Time that inputs which were taken out had waited, each counted.
+    pub waited: Duration,
+    /// Forward passes by size: of 1, up to 2, up to 4, ... and of more than 64.
+    pub sizes: [u64; 8],
 }
 
 /// A bounded line of `I`, and the thread that turns them into `O`.
@@ -74,6 +78,7 @@ struct Job<I, O> {
     input: I,
     place: usize,
     caller: Caller,
+    came: Instant,
     done: Sender<(usize, Result<O>)>,
 }
 
@@ -140,7 +145,8 @@ impl<I, O> Line<I, O> {
             state.load.refused += 1;
             return Err(Error::Overloaded { what: self.what, retry: retry(&state.load, state.jobs.len()) });
         }
-        let job = |(place, input)| Job { input, place, caller: caller.clone(), done: done.clone() };
+        let came = Instant::now();
+        let job = |(place, input)| Job { input, place, caller: caller.clone(), came, done: done.clone() };
         state.jobs.extend(inputs.into_iter().enumerate().map(job));
         self.changed.notify_one();
         Ok(())
@@ -157,6 +163,10 @@ impl<I, O> Line<I, O> {
             let results = guarded_batch(run, &inputs);
             let mut state = self.lock();
             state.load.batches += 1;
+            let power = inputs.len().max(1).next_power_of_two().trailing_zeros() as usize;
+            if let Some(count) = state.load.sizes.get_mut(power.min(7)) {
+                *count += 1;
+            }
             state.load.inputs += inputs.len() as u64;
             state.load.busy += started.elapsed();
             drop(state);
@@ -181,6 +191,7 @@ impl<I, O> Line<I, O> {
             }
             if !batch.is_empty() {
                 state.load.taken += batch.len() as u64;
+                state.load.waited += batch.iter().map(|job| job.came.elapsed()).sum::<Duration>();
                 return Some(batch);
             }
             if state.closed {

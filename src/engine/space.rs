@@ -1,9 +1,11 @@
 //! The vectors of one encoder and one modality: an index of slots, and whose each slot is.
 
+use super::collection::SpaceState;
 use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
 use crate::types::ItemId;
+use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -38,6 +40,7 @@ impl Space {
         let index = match store.graph(record.id)? {
             // A graph that does not fit is as good as none: the vectors are all there is to lose.
             Some(graph) => match with_graph(store, &record, &params, &graph.bytes, &mut owners) {
+                // So is one of an earlier version.
                 Err(Error::Corrupt { .. }) => without_graph(store, &record, &params, &mut owners),
                 index => index,
             },
@@ -115,6 +118,25 @@ impl Space {
         self.read().slots.get(&item).cloned().unwrap_or_default()
     }
 
+    /// The items of `slots`, or all of them, each once, by id.
+    pub fn items(&self, slots: Option<&roaring::RoaringBitmap>) -> Vec<ItemId> {
+        let owners = self.read();
+        let mut items: Vec<ItemId> = match slots {
+            Some(slots) => slots.iter().filter_map(|slot| owners.of_slot.get(&slot).copied()).collect(),
+            None => owners.slots.keys().copied().collect(),
+        };
+        drop(owners);
+        items.sort_unstable();
+        items.dedup();
+        items
+    }
+
+    /// The items of slots.
+    pub fn owners_of(&self, slots: &RoaringBitmap) -> impl Iterator<Item = ItemId> {
+        let owners = self.read();
+        slots.iter().filter_map(move |slot| owners.of_slot.get(&slot).copied())
+    }
+
     /// An item's first vector.
     pub fn vector_of(&self, item: ItemId) -> Option<Vec<f32>> {
         self.index.vector(*self.slots_of(item).first()?)
@@ -145,6 +167,21 @@ impl Space {
     /// The breadth that the index found fit for its data.
     pub fn default_ef(&self) -> usize {
         self.index.health().ef
+    }
+
+    /// What its index is like.
+    pub fn state(&self) -> SpaceState {
+        let health = self.index.health();
+        SpaceState {
+            modality: self.record.modality,
+            vectors: health.vectors,
+            tombstones: health.tombstones,
+            unlinked: health.tail,
+            unreachable: health.unreachable,
+            ef: health.ef,
+            recall: health.recall,
+            bytes: self.index.bytes(),
+        }
     }
 
     /// How many vectors it holds.

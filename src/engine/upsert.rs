@@ -6,6 +6,8 @@ use crate::models::Pixels;
 use crate::store::{self, Batch, Manifest};
 use crate::types::{ContentHash, Item, ItemId, Payload};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// An image on its way in.
 pub struct NewItem {
@@ -31,6 +33,8 @@ pub struct NewItem {
     pub payload: Payload,
     /// The picture as the encoder takes it; None to reuse the vector of an item with the same hash.
     pub pixels: Option<Pixels>,
+    /// The file's bytes, where it has no other home and is to be kept.
+    pub bytes: Option<Arc<[u8]>>,
     /// The URI of the source that listed it.
     pub source: String,
     /// What changes when the file does.
@@ -54,6 +58,8 @@ struct Visible {
     /// For the field index: image slot, caption slots, item.
     fields: Vec<(u32, Vec<u32>, Item)>,
     gone_fields: Vec<(u32, Item)>,
+    /// What replaced items were made of.
+    gone_hashes: Vec<ContentHash>,
 }
 
 impl Collection {
@@ -120,13 +126,18 @@ impl Collection {
         let mut ids = HashMap::new();
         for item in encoded {
             let key = item.new.key.clone();
+            if let Some(bytes) = &item.new.bytes {
+                self.store.put_upload(self.record.id, &item.new.hash, bytes)?;
+            }
             ids.insert(key, self.write_one(item, &mut next, &mut batch, &mut visible)?);
         }
         batch.put_next_item(self.record.id, next.item);
         self.store.commit(batch)?;
         *counters = next;
+        self.written.fetch_add(ids.len() as u64, Ordering::Relaxed);
         // New before old, so that a query in between finds a replaced item twice (and counts it once), never not at all.
         self.add_fields(&visible.fields);
+        self.add_words(visible.fields.iter().map(|(_, _, item)| item));
         let captions: Vec<Vec<f32>> = visible.captions.iter().map(|(_, _, vector)| vector.clone()).collect();
         self.images.guide(&captions)?;
         self.images.add(&visible.images)?;
@@ -134,6 +145,7 @@ impl Collection {
         self.remove_fields(&visible.gone_fields);
         self.images.remove(&visible.gone_images);
         self.captions.remove(&visible.gone_captions);
+        self.store.drop_uploads(self.record.id, &visible.gone_hashes)?;
         for space in [&self.images, &self.captions] {
             // The batch is durable whether this works or not; what could not be sealed now is with a later batch.
             let _ = self.store.seal(space.record.id);
@@ -197,6 +209,7 @@ impl Collection {
         let old = self.item(id)?;
         if let Some(old) = &old {
             batch.remove_hash(self.record.id, old);
+            visible.gone_hashes.push(old.hash);
         }
         for slot in self.images.slots_of(id) {
             batch.remove_vector(self.images.record.id, slot);

@@ -5,10 +5,11 @@
 
 use crate::engine::Collection;
 use crate::error::{Error, Result};
-use crate::types::{Query, Term, TermKind, uri};
+use crate::types::{Query, Rerank, Term, TermKind, uri};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// How deep hits are looked at.
 const DEPTH: usize = 10;
@@ -46,7 +47,42 @@ pub struct Report {
     pub i2i_queries: usize,
     /// Share of image queries with a right image among the first ten.
     pub i2i_r10: Option<f64>,
+    /// The text queries once more, reranked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranked: Option<Reranked>,
 }
+
+/// Text queries before and after reranking.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reranked {
+    /// All of them, reranked.
+    pub all: Recall,
+    /// Those that say how things stand to one another, before.
+    pub relational_before: Recall,
+    /// The same, reranked.
+    pub relational: Recall,
+    /// How long a reranked query took, on average, in milliseconds.
+    pub ms: f64,
+    /// The same with every picture seen before.
+    pub ms_again: f64,
+}
+
+/// The share of queries with a right image among the first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recall {
+    /// How many queries.
+    pub queries: usize,
+    /// A right image first.
+    pub r1: Option<f64>,
+    /// Among the first five.
+    pub r5: Option<f64>,
+    /// Among the first ten.
+    pub r10: Option<f64>,
+}
+
+/// Words that say how things stand to one another; whoever mixes them up finds the wrong picture.
+const RELATIONS: [&str; 8] =
+    ["left of", "right of", " above ", " over ", " below ", " under ", " beneath ", " on top of "];
 
 /// A line of `queries.jsonl`: `{"query": "two cats", "relevant": ["0001.jpg"]}` or `{"image": "views/1.jpg", ...}`, with paths
 /// relative to the folder.
@@ -102,11 +138,17 @@ pub fn cases_of_captions(captions: &BTreeMap<String, Vec<String>>) -> Vec<Case> 
     texts.chain(images).collect()
 }
 
-/// Asks every case of the collection's images and reports recall; `each` is called after each.
-pub fn run(collection: &Collection, cases: &[Case], each: &dyn Fn()) -> Result<Report> {
+/// Asks every case of the collection's images and reports recall, and that of words reranked where asked; `each` is called
+/// after each query, of which words have three where they are reranked.
+pub fn run(
+    collection: &Collection,
+    cases: &[Case],
+    rerank: Option<&Rerank>,
+    each: &dyn Fn(),
+) -> Result<Report> {
     let mut ranks: (Vec<Option<usize>>, Vec<Option<usize>>) = Default::default();
     for case in cases {
-        let rank = rank(collection, case)?;
+        let rank = rank(collection, case, None)?;
         match case.ask {
             Ask::Text(_) => ranks.0.push(rank),
             Ask::Image(_) => ranks.1.push(rank),
@@ -114,7 +156,9 @@ pub fn run(collection: &Collection, cases: &[Case], each: &dyn Fn()) -> Result<R
         each();
     }
     let (texts, images) = ranks;
+    let reranked = rerank.map(|rerank| reranked(collection, cases, rerank, &texts, each)).transpose()?;
     Ok(Report {
+        reranked,
         queries: texts.len(),
         r1: recall(&texts, 1),
         r5: recall(&texts, 5),
@@ -124,8 +168,57 @@ pub fn run(collection: &Collection, cases: &[Case], each: &dyn Fn()) -> Result<R
     })
 }
 
+/// The cases with words, reranked, beside the places that they had `before`. They are asked twice, since what a matcher saw of
+/// pictures is remembered.
+fn reranked(
+    collection: &Collection,
+    cases: &[Case],
+    rerank: &Rerank,
+    before: &[Option<usize>],
+    each: &dyn Fn(),
+) -> Result<Reranked> {
+    let words = |case: &Case| matches!(&case.ask, Ask::Text(_));
+    let ask = || -> Result<(Vec<Option<usize>>, f64)> {
+        let started = Instant::now();
+        let ranks = cases.iter().filter(|case| words(case)).map(|case| {
+            each();
+            rank(collection, case, Some(rerank))
+        });
+        let ranks: Vec<Option<usize>> = ranks.collect::<Result<_>>()?;
+        let ms = started.elapsed().as_secs_f64() * 1e3 / ranks.len().max(1) as f64;
+        Ok((ranks, ms))
+    };
+    // The first query loads the matcher.
+    if let Some(first) = cases.iter().find(|case| words(case)) {
+        rank(collection, first, Some(rerank))?;
+    }
+    let (after, ms) = ask()?;
+    let (_, ms_again) = ask()?;
+    let related: Vec<bool> =
+        cases.iter().filter(|case| words(case)).map(|case| is_relational(&case.ask)).collect();
+    let of_related = |ranks: &[Option<usize>]| -> Vec<Option<usize>> {
+        ranks.iter().zip(&related).filter(|(_, related)| **related).map(|(rank, _)| *rank).collect()
+    };
+    let relational_before = recalls(&of_related(before));
+    Ok(Reranked {
+        all: recalls(&after),
+        relational_before,
+        relational: recalls(&of_related(&after)),
+        ms,
+        ms_again,
+    })
+}
+
+fn is_relational(ask: &Ask) -> bool {
+    matches!(ask, Ask::Text(text) if RELATIONS.iter().any(|words| text.contains(words)))
+}
+
+fn recalls(ranks: &[Option<usize>]) -> Recall {
+    Recall { queries: ranks.len(), r1: recall(ranks, 1), r5: recall(ranks, 5), r10: recall(ranks, 10) }
+}
+
 /// The place, from 0, of the first right answer among the first ten.
-fn rank(collection: &Collection, case: &Case) -> Result<Option<usize>> {
+fn rank(collection: &Collection, case: &Case, rerank: Option<&Rerank>) -> Result<Option<usize>> {
     let (kind, own) = match &case.ask {
         Ask::Text(text) => (TermKind::Text(text.clone()), None),
         Ask::Image(path) => {
@@ -135,6 +228,7 @@ fn rank(collection: &Collection, case: &Case) -> Result<Option<usize>> {
     };
     let mut query = Query::new(vec![Term { kind, weight: 1.0 }]);
     query.limit = DEPTH + usize::from(own.is_some());
+    query.rerank = rerank.cloned();
     let hits = collection.query(&query)?;
     let others = hits.iter().filter(|hit| Some(&hit.key) != own.as_ref()).take(DEPTH);
     Ok(others.into_iter().position(|hit| case.relevant.contains(&hit.key)))

@@ -28,6 +28,9 @@ pub struct Found {
 
 const FOLLOWED: u32 = 1 << 31;
 
+/// Nodes followed at a time, at most.
+const WIDTH: usize = 4;
+
 impl Found {
     /// A node that was met and not yet followed.
     pub fn new(score: i32, node: u32) -> Self {
@@ -44,9 +47,7 @@ impl Found {
 #[derive(Default)]
 pub struct Scratch {
     visited: Visited,
-    /// Nodes met for the first time, and their scores.
-    pub fresh: Vec<u32>,
-    /// See `fresh`.
+    /// The scores of the fresh nodes.
     pub scores: Vec<i32>,
     /// What the last walk found, best first.
     pub pool: Vec<Found>,
@@ -54,66 +55,74 @@ pub struct Scratch {
     pub scored: u64,
 }
 
-/// Which nodes a walk has seen: a bit each, so that it stays in the cache.
+/// Which nodes a walk has seen: a bit each, so that it stays in the cache; and the same as a list.
 #[derive(Default)]
 struct Visited {
     bits: Vec<u64>,
-    touched: Vec<u32>,
-    bound: usize,
+    list: Vec<u32>,
+    /// How many of the list there are; what comes after them is room.
+    len: usize,
+    bound: u32,
 }
 
 impl Visited {
     fn reset(&mut self, bound: usize) {
-        for word in self.touched.drain(..) {
-            self.bits[word as usize] = 0;
+        for &node in self.list.iter().take(self.len).chain([&self.bound]) {
+            self.bits.get_mut(node as usize / 64).into_iter().for_each(|word| *word = 0);
         }
-        self.bound = bound;
-        if self.bits.len() * 64 < bound {
-            self.bits.resize(bound.div_ceil(64), 0);
-        }
+        self.len = 0;
+        // What lies beyond the bound counts as seen: links change in place, and may lead to nodes that came after this
+        // walk's view of them.
+        self.bound = bound as u32;
+        self.bits.resize(self.bits.len().max(bound / 64 + 1), 0);
+        self.bits[bound / 64] = 1 << (bound % 64);
     }
 
-    /// Whether `node` is new. One beyond the bound counts as seen: links change in place, and may lead to nodes that
-    /// came after this walk's view of them.
+    /// Adds `nodes` to the list, but for those that were seen. Without branches: which are new can't be foretold.
     #[inline(always)]
-    fn insert(&mut self, node: u32) -> bool {
-        if node as usize >= self.bound {
-            return false;
+    fn insert(&mut self, nodes: impl ExactSizeIterator<Item = u32>) {
+        if self.list.len() < self.len + nodes.len() {
+            self.list.resize(self.len + nodes.len() + 1024, 0);
         }
-        let word = &mut self.bits[node as usize / 64];
-        let bit = 1 << (node % 64);
-        let new = *word & bit == 0;
-        if *word == 0 {
-            self.touched.push(node / 64);
+        let (mut len, room) = (self.len, &mut self.list[..]);
+        for node in nodes {
+            let node = node.min(self.bound);
+            let (word, bit) = (&mut self.bits[node as usize / 64], 1 << (node % 64));
+            room[len] = node;
+            len += usize::from(*word & bit == 0);
+            *word |= bit;
         }
-        *word |= bit;
-        new
+        self.len = len;
     }
 }
 
 impl Scratch {
-    /// Forgets the last walk; `entries` are fresh.
+    /// Forgets the last walk, and meets `entries`.
     pub fn begin(&mut self, bound: usize, entries: &[u32]) {
         self.visited.reset(bound);
         self.pool.clear();
-        self.fresh.clear();
-        let visited = &mut self.visited;
-        self.fresh.extend(entries.iter().copied().filter(|&e| visited.insert(e)));
+        self.visited.insert(entries.iter().copied());
     }
 
-    /// What `node` links to and was not met before is fresh.
+    /// How many nodes were met.
+    #[inline(always)]
+    pub fn met(&self) -> usize {
+        self.visited.len
+    }
+
+    /// The nodes that were met after the first `from`.
+    #[inline(always)]
+    pub fn fresh(&self, from: usize) -> &[u32] {
+        &self.visited.list[from..self.visited.len]
+    }
+
+    /// Meets what `node` links to.
     #[inline(always)]
     pub fn follow(&mut self, links: &Links, node: u32) {
-        let Scratch { visited, fresh, .. } = self;
-        fresh.clear();
-        links.each(node, |link| {
-            if visited.insert(link) {
-                fresh.push(link);
-            }
-        });
+        links.lines(node).for_each(|line| self.visited.insert(line));
     }
 
-    /// Scores `rows`, those of the fresh nodes.
+    /// Scores `rows`, those of fresh nodes.
     #[inline(always)]
     pub fn score(&mut self, query: &Query, rows: &[&[u8]]) {
         if self.scores.len() < rows.len() {
@@ -123,12 +132,12 @@ impl Scratch {
         self.scored += rows.len() as u64;
     }
 
-    /// Files the fresh nodes among the best `ef`; the best place taken.
+    /// Files the nodes that were met after the first `from` among the best `ef`; the best place taken.
     #[inline(always)]
-    fn file(&mut self, ef: usize, links: &Links) -> usize {
-        let Scratch { fresh, scores, pool, .. } = self;
+    fn file(&mut self, ef: usize, from: usize) -> usize {
+        let Scratch { visited, scores, pool, .. } = self;
         let mut best = pool.len();
-        for (&node, &score) in fresh.iter().zip(scores.iter()) {
+        for (&node, &score) in visited.list[from..visited.len].iter().zip(scores.iter()) {
             if pool.len() >= ef {
                 if pool.last().is_none_or(|last| last.score >= score) {
                     continue;
@@ -137,11 +146,7 @@ impl Scratch {
             }
             let place = pool.partition_point(|f| f.score >= score);
             pool.insert(place, Found { score, node });
-            if place <= best {
-                // It may be followed next.
-                prefetch(links.row(node));
-                best = place;
-            }
+            best = best.min(place);
         }
         best
     }
@@ -150,25 +155,40 @@ impl Scratch {
 impl Layer {
     /// Walks from `entries`; leaves the best `ef` that it came by in `scratch.pool`.
     pub fn walk(&self, query: &Query, entries: &[u32], ef: usize, scratch: &mut Scratch) {
-        let mut rows: Vec<&[u8]> = Vec::with_capacity(64);
+        let mut rows: Vec<&[u8]> = Vec::with_capacity(256);
         scratch.begin(self.nodes.bound(), entries);
-        let mut at = usize::MAX;
+        let (mut at, mut from) = (usize::MAX, 0);
         loop {
             rows.clear();
-            rows.extend(scratch.fresh.iter().map(|&node| self.nodes.rough(node)));
+            rows.extend(scratch.fresh(from).iter().map(|&node| self.nodes.rough(node)));
             scratch.score(query, &rows);
-            at = scratch.file(ef, &self.links).min(at);
-            while scratch.pool.get(at).is_some_and(|found| found.node & FOLLOWED != 0) {
-                at += 1;
+            at = scratch.file(ef, from).min(at);
+            from = scratch.met();
+            let width = at.min(WIDTH - 1) + 1;
+            // At first the best is likely to be outdone by what it leads to; near the end, those behind it are followed
+            // anyway, and together they wait for memory once.
+            let mut next = [0; WIDTH];
+            let mut found = 0;
+            for (place, one) in scratch.pool.iter_mut().enumerate().skip(at) {
+                if one.node & FOLLOWED != 0 {
+                    continue;
+                }
+                prefetch(self.links.row(one.node));
+                if found < width {
+                    next[found] = one.node;
+                    one.node |= FOLLOWED;
+                    at = place + 1;
+                }
+                // The others are likely to be followed after them.
+                found += 1;
+                if found == width + WIDTH {
+                    break;
+                }
             }
-            let Some(found) = scratch.pool.get_mut(at) else { break };
-            let node = found.node;
-            found.node |= FOLLOWED;
-            // Most often the next best is followed next.
-            if let Some(next) = scratch.pool.get(at + 1) {
-                prefetch(self.links.row(next.node()));
+            if found == 0 {
+                break;
             }
-            scratch.follow(&self.links, node);
+            next.iter().take(found.min(width)).for_each(|&node| scratch.follow(&self.links, node));
         }
     }
 }

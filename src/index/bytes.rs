@@ -4,7 +4,7 @@
 //! that was linked: one that is not joins the tail. Little-endian throughout:
 //!
 //! ```text
-//!     "EYEGRAPH", version, dim, plain, guided, nodes, points, ef                     8 bytes, then 7 words
+//!     "EYEGRAPH", version, dim, plain, guided, nodes, points, ef, recall             8 bytes, then 8 words
 //!     nodes x id, nodes x print, nodes x (plain + guided) links                      a missing link is NONE
 //!     points x node, points x point_links links                                     point_links = plain
 //!     BLAKE3 of all that                                                             32 bytes
@@ -21,8 +21,10 @@ use crate::error::{Error, Result};
 use std::collections::HashMap;
 
 const MAGIC: &[u8; 8] = b"EYEGRAPH";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NONE: u32 = u32::MAX;
+/// A recall is written as a whole number of these.
+const RECALL: f64 = 10_000.0;
 const HASH: usize = 32;
 /// More links than any index has; larger numbers are damage.
 const MOST_LINKS: u32 = 256;
@@ -32,6 +34,7 @@ pub struct Written {
     plain: usize,
     guided: usize,
     ef: usize,
+    recall: f64,
     ids: Vec<u32>,
     prints: Vec<u32>,
     links: Vec<u32>,
@@ -66,7 +69,8 @@ pub fn write(frozen: &Frozen, dim: usize) -> Vec<u8> {
 
     let head = [VERSION, dim as u32, links.plain() as u32, links.guided() as u32];
     let sizes = [alive.len() as u32, kept.len() as u32, frozen.ef as u32];
-    let mut words: Vec<u32> = head.into_iter().chain(sizes).collect();
+    let recall = (frozen.recall * RECALL) as u32;
+    let mut words: Vec<u32> = head.into_iter().chain(sizes).chain([recall]).collect();
     words.extend(alive.iter().map(|&node| nodes.id(node)));
     words.extend(alive.iter().map(|&node| print(nodes.rough(node))));
     let known = |to: &u32| number.get(*to as usize).copied().filter(|&to| to != NONE);
@@ -102,14 +106,14 @@ pub fn read(bytes: &[u8], dim: usize) -> Result<Written> {
     let mut words = body.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]));
     let mut word = || words.next().ok_or_else(|| damaged("is cut short"));
     let (version, found_dim) = (word()?, word()?);
-    let (plain, guided, nodes, points, ef) = (word()?, word()?, word()?, word()?, word()?);
+    let (plain, guided, nodes, points, ef, recall) = (word()?, word()?, word()?, word()?, word()?, word()?);
     if version != VERSION || found_dim as usize != dim || plain > MOST_LINKS || guided > MOST_LINKS {
         return Err(damaged(&format!("has version {version} and vectors of {found_dim} numbers")));
     }
     let (n, p) = (nodes as usize, points as usize);
     let (plain, guided) = (plain as usize, guided as usize);
     let sizes = [n, n, n * (plain + guided), p, p * plain];
-    if body.len() != 4 * (7 + sizes.iter().sum::<usize>()) {
+    if body.len() != 4 * (8 + sizes.iter().sum::<usize>()) {
         return Err(damaged("has another size than it says"));
     }
     let mut take = |len: usize| words.by_ref().take(len).collect::<Vec<u32>>();
@@ -121,7 +125,8 @@ pub fn read(bytes: &[u8], dim: usize) -> Result<Written> {
     if p == 0 && n > 0 {
         return Err(damaged("has no point to start from"));
     }
-    Ok(Written { plain, guided, ef: ef as usize, ids, prints, links, points, point_links })
+    let (ef, recall) = (ef as usize, f64::from(recall) / RECALL);
+    Ok(Written { plain, guided, ef, recall, ids, prints, links, points, point_links })
 }
 
 /// A vector's id and codes.
@@ -209,6 +214,7 @@ impl Restore {
         }
         let (linked, built) = (layer.nodes.blocks(), written.ids.len());
         let router = Router::from_layer(points);
-        Ok((Frozen { layer, router, linked, built, ef: written.ef, ..Frozen::default() }, left))
+        let (ef, recall) = (written.ef, written.recall);
+        Ok((Frozen { layer, router, linked, built, ef, recall, ..Frozen::default() }, left))
     }
 }

@@ -35,13 +35,13 @@ impl Layer {
         let mut admitted: BinaryHeap<Reverse<(i32, u32)>> = BinaryHeap::new();
         let mut rows: Vec<&[u8]> = Vec::with_capacity(64);
         let before = scratch.scored;
-        let (mut near, mut passed) = (0u32, 0u32);
+        let (mut near, mut passed, mut from) = (0u32, 0u32, 0);
         scratch.begin(self.nodes.bound(), entries);
         loop {
             rows.clear();
-            rows.extend(scratch.fresh.iter().map(|&node| self.nodes.rough(node)));
+            rows.extend(scratch.fresh(from).iter().map(|&node| self.nodes.rough(node)));
             scratch.score(query, &rows);
-            for (&node, &score) in scratch.fresh.iter().zip(&scratch.scores) {
+            for (&node, &score) in scratch.fresh(from).iter().zip(&scratch.scores) {
                 let full = admitted.len() >= ef;
                 if full && admitted.peek().is_some_and(|worst| worst.0.0 >= score) {
                     continue;
@@ -63,6 +63,7 @@ impl Layer {
             if admitted.len() >= ef && admitted.peek().is_some_and(|worst| worst.0.0 > score) {
                 break;
             }
+            from = scratch.met();
             scratch.follow(&self.links, node);
         }
         let mut found: Vec<Found> =

@@ -34,6 +34,8 @@ pub struct Frozen {
     pub linked: usize,
     /// Breadth that was found fit.
     pub ef: usize,
+    /// The share of the nearest that this breadth found, when it was measured.
+    pub recall: f64,
     /// Sample queries that measured it, kept for the next build: there may be no samples then.
     pub measuring: Arc<[Query]>,
     /// How many nodes there were when it was built afresh.
@@ -106,7 +108,7 @@ pub fn build(
     } else {
         guide::guide(&frozen, samples, scratches);
     }
-    frozen.ef = calibrate(&frozen, &order, &held, &measuring, scratches);
+    (frozen.ef, frozen.recall) = calibrate(&frozen, &order, &held, &measuring, scratches);
     if measuring.is_empty() {
         // Images alone measured it, and texts need more; how much more was measured if samples guided `old`.
         frozen.ef = frozen.ef.max(if guided > 0 { old.ef } else { BLIND });

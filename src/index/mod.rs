@@ -236,6 +236,7 @@ impl Index {
             tail: live.unlinked(),
             unreachable: live.frozen.unreachable,
             ef: live.frozen.ef,
+            recall: live.frozen.recall,
             kernels: kernels::kernels().name,
         }
     }

@@ -78,6 +78,9 @@ pub struct Health {
     pub unreachable: usize,
     /// Breadth of a search for which none is asked.
     pub ef: usize,
+    /// The share of the ten nearest that this breadth found when the graph was built, for vectors and sample queries held
+    /// back from it; 0 where there is no graph.
+    pub recall: f64,
     /// Which instructions sum the codes: `scalar`, `avx2`, `avx512-vnni`.
     pub kernels: &'static str,
 }

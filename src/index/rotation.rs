@@ -98,9 +98,17 @@ fn flip(v: &mut [f32], signs: &[f32]) {
     v.iter_mut().zip(signs).for_each(|(x, s)| *x *= s);
 }
 
-/// The orthonormal Walsh-Hadamard transform, in place; its own inverse. `v` has a power of two numbers.
+/// The orthonormal Walsh-Hadamard transform, in place; its own inverse. `v` has a power of two numbers, eight
+/// or more.
 fn hadamard(v: &mut [f32]) {
-    let mut half = 1;
+    // The first rounds stay within eight numbers, which fit a register or two.
+    let (eights, _) = v.as_chunks_mut::<8>();
+    for x in eights.iter_mut() {
+        let y: [f32; 8] = std::array::from_fn(|i| if i & 1 == 0 { x[i] + x[i + 1] } else { x[i - 1] - x[i] });
+        let z: [f32; 8] = std::array::from_fn(|i| if i & 2 == 0 { y[i] + y[i + 2] } else { y[i - 2] - y[i] });
+        *x = std::array::from_fn(|i| if i & 4 == 0 { z[i] + z[i + 4] } else { z[i - 4] - z[i] });
+    }
+    let mut half = 8;
     while half < v.len() {
         for pair in v.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);

@@ -11,6 +11,7 @@ use super::codes::Query;
 use super::exact::{Best, by_rough, by_score, scan};
 use super::filter::{filtered_cost, walk_cost};
 use super::frozen::Frozen;
+use super::kernels::prefetch;
 use super::live::Live;
 use super::nodes::ROWS;
 use super::params::{Neighbor, SearchOptions};
@@ -34,6 +35,9 @@ fn rescored(k: usize) -> usize {
     8 * k + 1000
 }
 
+/// How many candidates ahead their codes are asked for.
+const AHEAD: usize = 6;
+
 /// A scan reads codes in order; a walk waits for each: what one scored node of a walk is worth in scanned ones.
 const WALK_PER_SCAN: f64 = 2.5;
 
@@ -54,8 +58,13 @@ impl Search<'_> {
     /// The answer, best first.
     pub fn run(&self, live: &RwLock<Live>, scratches: &Scratches) -> Vec<Neighbor> {
         loop {
-            let view = self.look(&read(live));
-            let found = self.gather(&view, scratches);
+            let mut view = self.look(&read(live), self.options.exact);
+            let mut found = self.gather(&view, scratches);
+            if found.is_none() {
+                view = self.look(&read(live), true);
+                found = self.gather(&view, scratches);
+            }
+            let found = found.unwrap_or_default();
             let live = read(live);
             if live.generation == view.generation {
                 return self.finish(&view, found, &live);
@@ -64,13 +73,14 @@ impl Search<'_> {
         }
     }
 
-    fn look(&self, live: &Live) -> View {
-        let places =
-            self.options.allowed.filter(|allowed| self.scan_allowed(live, allowed.len())).map(|allowed| {
-                let mut places: Vec<u32> = allowed.iter().filter_map(|id| live.places.get(id)).collect();
-                places.sort_unstable();
-                places
-            });
+    /// Notes what there is; and where the allowed ones are, if they are to be scanned.
+    fn look(&self, live: &Live, scan: bool) -> View {
+        let allowed = self.options.allowed.filter(|allowed| scan || self.scan_allowed(live, allowed.len()));
+        let places = allowed.map(|allowed| {
+            let mut places: Vec<u32> = allowed.iter().filter_map(|id| live.places.get(id)).collect();
+            places.sort_unstable();
+            places
+        });
         View { frozen: live.frozen.clone(), generation: live.generation, places, living: live.places.len() }
     }
 
@@ -79,7 +89,7 @@ impl Search<'_> {
         let living = live.places.len();
         let share = allowed as f64 / living.max(1) as f64;
         let walk = WALK_PER_SCAN * filtered_cost(self.breadth(&live.frozen), share.min(1.0));
-        self.options.exact || living <= self.scan_below || live.frozen.linked == 0 || (allowed as f64) < walk
+        living <= self.scan_below || live.frozen.linked == 0 || (allowed as f64) < walk
     }
 
     /// How wide a walk is.
@@ -87,8 +97,9 @@ impl Search<'_> {
         self.options.ef.unwrap_or(frozen.ef.max(self.k + self.k / 2)).max(self.k)
     }
 
-    /// Candidates among the settled nodes.
-    fn gather(&self, view: &View, scratches: &Scratches) -> Vec<Found> {
+    /// Candidates among the settled nodes; None where a walk came by too few that may answer, so that those should be
+    /// scanned.
+    fn gather(&self, view: &View, scratches: &Scratches) -> Option<Vec<Found>> {
         let frozen = &view.frozen;
         let nodes = &frozen.layer.nodes;
         // Exactness asks for the true cosine of all.
@@ -96,7 +107,7 @@ impl Search<'_> {
         if let Some(places) = &view.places {
             let settled = places.iter().copied().take_while(|&node| (node as usize) < nodes.bound());
             scan(&self.query, settled.map(|node| (node, nodes.rough(node))), &mut best);
-            return best.into_sorted();
+            return Some(best.into_sorted());
         }
         let admit = |node: u32| {
             !nodes.is_dead(node) && self.options.allowed.is_none_or(|set| set.contains(nodes.id(node)))
@@ -107,6 +118,9 @@ impl Search<'_> {
             && frozen.linked > 0
             && WALK_PER_SCAN * walk_cost(ef) < view.living as f64;
         let walked = if walk { scratches.with(|scratch| self.walk(view, ef, &admit, scratch)) } else { None };
+        if walk && walked.is_none() && self.options.allowed.is_some() {
+            return None;
+        }
         let scanned = if walked.is_some() { frozen.linked } else { 0 };
         let rest = nodes.iter(scanned..nodes.blocks()).filter(|&node| admit(node));
         scan(&self.query, rest.map(|node| (node, nodes.rough(node))), &mut best);
@@ -114,7 +128,7 @@ impl Search<'_> {
         // Blocks that are being linked just now were scanned.
         let linked = |found: &Found| (found.node() as usize) < frozen.linked * ROWS;
         found.extend(walked.unwrap_or_default().into_iter().filter(linked));
-        found
+        Some(found)
     }
 
     /// What a walk finds that may answer; None where it is not worth its price.
@@ -172,7 +186,13 @@ impl Search<'_> {
         let found = best.into_sorted();
         let least =
             found.get(self.k - 1).map_or(i32::MIN, |kth| kth.score.saturating_sub(self.query.margin()));
-        for found in found.into_iter().take_while(|found| self.options.exact || found.score >= least) {
+        let counts = |found: &&Found| self.options.exact || found.score >= least;
+        let mut ahead = found.iter().take_while(counts).skip(AHEAD);
+        let settled = |found: &Found| (found.node() as usize) < bound;
+        let fetch = |found: &Found| prefetch(nodes.fine(found.node()));
+        found.iter().take(AHEAD).filter(|f| settled(f)).for_each(fetch);
+        for found in found.iter().take_while(counts) {
+            ahead.next().filter(|f| settled(f)).into_iter().for_each(fetch);
             let node = found.node();
             let (id, codes) = match (node as usize).checked_sub(bound) {
                 Some(row) => (live.tail.ids.get(row).copied(), live.tail_row(row)),

@@ -1,6 +1,5 @@
 //! The first step of a run: what is there, which of it is new or changed, and, at the end, which of it is gone.
 
-use super::options::Captions;
 use super::pipeline::Run;
 use super::prepare::Task;
 use super::sources::Listed;
@@ -25,6 +24,7 @@ pub(super) struct Listing {
 pub(super) fn list<'a>(run: Run<'a>, todo: &Sender<Task<'a>>) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut images = 0;
+    let stamp = run.options.stamp();
     for source in run.sources {
         let mut whole = true;
         for listed in source.list() {
@@ -38,10 +38,7 @@ pub(super) fn list<'a>(run: Run<'a>, todo: &Sender<Task<'a>>) -> Result<Listing>
                     }
                     images += 1;
                     run.tally.listed(images, false);
-                    if run.options.captions == Captions::None {
-                        // Asking for other captions changes every image.
-                        entry.stamp.push_str(" captions:none");
-                    }
+                    entry.stamp.push_str(&stamp);
                     if run.collection.manifest(&entry.key)?.is_some_and(|known| known.stamp == entry.stamp) {
                         run.tally.unchanged(&entry.key);
                     } else if todo.send(Task { source: source.as_ref(), entry }).is_err() {

@@ -3,8 +3,9 @@
 //! 1. `sources`  opens what the user named: folders, buckets, tars, lists; each lists entries and fetches their bytes.
 //! 2. `listing`  walks the sources; the manifest says which entries are unchanged, and they are done.
 //! 3. `prepare`  fetches on as many lanes as the sources bear; reads the `sidecar` files, hashes; known bytes need no more, others
-//!    are decoded. A `gate` keeps the memory of all of it bounded.
-//! 4. `writer`   collects batches, has the engine encode and write each at once, and goes image by image where one fails.
+//!    are decoded. A gate (`engine::Gate`) keeps the memory of all of it bounded.
+//! 4. `writer`   collects batches, has captions written and judged where the settings say so, has the engine encode and write
+//!    each at once, and goes image by image where one fails.
 //! 5. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
 //! 6. `listing`  at the end, if asked, removes what the sources no longer list.
 //!
@@ -13,7 +14,6 @@
 //! An image that cannot be taken is a [`Refusal`] with its reason, and the run goes on; a full disk or a broken model ends the run,
 //! and what was written stays. Not here: models, vectors, store, terminals.
 
-mod gate;
 mod listing;
 mod options;
 mod pipeline;
@@ -24,7 +24,7 @@ mod sources;
 mod writer;
 
 pub use options::{Captions, IndexOptions, Shard};
-pub use report::{Cancel, Event, Refusal, Reporter, Silent, Summary};
+pub use report::{Cancel, Captioned, Event, Refusal, Reporter, Silent, Summary};
 pub use sources::{
     Beside, Entry, FORMS, Fetched, Folder, Listed, Part, Place, Sidecar, SidecarKind, Source, open, open_folders,
 };

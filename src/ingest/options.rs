@@ -1,9 +1,11 @@
 //! How a run is set: checked once, here.
 
+use crate::engine::Describer;
 use crate::engine::decode::Limits;
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The settings of one run.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub struct IndexOptions {
     pub workers: usize,
     /// Where captions come from.
     pub captions: Captions,
+    /// What writes captions where there are none, and may judge those that are brought.
+    pub describer: Option<Arc<Describer>>,
     /// Whether items of these sources are removed when their image is gone.
     pub prune: bool,
     /// Which part of the images this run does; None for all.
@@ -29,6 +33,7 @@ impl Default for IndexOptions {
             batch: 32,
             workers,
             captions: Captions::Sidecar,
+            describer: None,
             prune: false,
             shard: None,
             limits: Limits::default(),
@@ -37,6 +42,13 @@ impl Default for IndexOptions {
 }
 
 impl IndexOptions {
+    /// What the stamp of an image gets behind it, so that asking for other captions changes every image.
+    pub(super) fn stamp(&self) -> String {
+        let none = if self.captions == Captions::None { " captions:none" } else { "" };
+        let described = self.describer.as_ref().map(|d| format!(" {}", d.stamp())).unwrap_or_default();
+        format!("{none}{described}")
+    }
+
     /// Whether this run does the image of `key`.
     pub(super) fn has(&self, key: &str) -> bool {
         self.shard.is_none_or(|shard| shard.has(key))

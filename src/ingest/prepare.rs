@@ -1,11 +1,10 @@
 //! One image from its entry in a listing to what the engine takes. Runs on many threads at once.
 
-use super::gate::{Gate, Held};
 use super::options::IndexOptions;
 use super::report::{Refusal, reason};
 use super::sidecar;
 use super::sources::{Entry, Fetched, Source};
-use crate::engine::{Collection, NewItem, decode};
+use crate::engine::{Collection, Gate, Held, NewItem, Sketch, decode};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +15,17 @@ pub(super) struct Task<'a> {
     pub entry: Entry,
 }
 
+/// An image ready to be written.
+pub(super) struct Prepared {
+    pub item: NewItem,
+    /// The picture for whatever writes and judges captions.
+    pub sketch: Option<Sketch>,
+}
+
 /// What became of a task.
 pub(super) enum Outcome {
-    /// It can be written.
-    Ready(Box<NewItem>),
+    /// It can be written, after its captions have been seen to where there is a sketch of it.
+    Ready(Box<Prepared>),
     /// Something is wrong with this image, and with no other.
     Refused(Refusal),
     /// Something is wrong with everything: the run must end.
@@ -65,7 +71,7 @@ impl<'a> Workshop<'a> {
         let made = fetched.and_then(|fetched| self.guarded(|| self.item(task, &fetched)));
         drop(held);
         match made {
-            Ok(item) => Outcome::Ready(Box::new(item)),
+            Ok(prepared) => Outcome::Ready(Box::new(prepared)),
             Err(Fault::OfImage(error)) => {
                 Outcome::Refused(Refusal { key: task.entry.key.clone(), reason: reason(&error) })
             }
@@ -79,7 +85,7 @@ impl<'a> Workshop<'a> {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broke)
     }
 
-    fn item(&self, task: &Task, fetched: &Fetched) -> Result<NewItem, Fault> {
+    fn item(&self, task: &Task, fetched: &Fetched) -> Result<Prepared, Fault> {
         let Task { source, entry } = task;
         let limits = &self.options.limits;
         let said = sidecar::read(&fetched.sidecars, self.options.captions).map_err(Fault::OfImage)?;
@@ -96,22 +102,30 @@ impl<'a> Workshop<'a> {
             captions: said.captions,
             payload: said.payload,
             pixels: None,
+            bytes: None,
             source: source.name().to_owned(),
             stamp: entry.stamp.clone(),
         };
-        if let Some(known) = self.collection.known(&hash)? {
-            (item.width, item.height, item.format) = (known.width, known.height, known.format);
-            (item.taken, item.exif) = (known.taken, known.exif);
-            return Ok(item);
+        let known = self.collection.known(&hash)?;
+        if let Some(known) = &known {
+            (item.width, item.height, item.format) = (known.width, known.height, known.format.clone());
+            (item.taken, item.exif) = (known.taken, known.exif.clone());
+        }
+        let describer = self.options.describer.as_ref().filter(|describer| describer.wants(&item.captions));
+        if known.is_some() && describer.is_none() {
+            return Ok(Prepared { item, sketch: None });
         }
         let opened = decode::open(&fetched.bytes, limits).map_err(Fault::OfImage)?;
         let facts = opened.facts.clone();
         let _pixels = self.pixels.hold(opened.memory);
         let image = opened.decode().map_err(Fault::OfImage)?;
-        item.pixels = Some(self.collection.prepare(&image)?);
-        (item.width, item.height, item.format) = (facts.width, facts.height, facts.format.to_owned());
-        (item.taken, item.exif) = (facts.taken, facts.exif);
-        Ok(item)
+        let sketch = describer.map(|describer| describer.prepare(&image)).transpose()?;
+        if known.is_none() {
+            item.pixels = Some(self.collection.prepare(&image)?);
+            (item.width, item.height, item.format) = (facts.width, facts.height, facts.format.to_owned());
+            (item.taken, item.exif) = (facts.taken, facts.exif);
+        }
+        Ok(Prepared { item, sketch })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a run tells while it goes on, and what it says at its end; and how it is told to stop.
 
+use crate::engine::{Described, Fate};
 use crate::error::Error;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,8 +38,24 @@ pub struct Summary {
     pub duplicates: u64,
     /// What was refused, by key.
     pub refused: Vec<Refusal>,
+    /// What became of captions, where a model wrote or judged some. With each item's payload stands which, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub captions: Option<Captioned>,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// How many captions met which fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Captioned {
+    /// Written by the model, those that replace others among them.
+    pub written: u64,
+    /// Brought, judged and kept.
+    pub kept: u64,
+    /// Brought, judged wrong, and replaced by a written one.
+    pub replaced: u64,
+    /// Judged wrong, and dropped.
+    pub dropped: u64,
 }
 
 /// What happens while a run goes on.
@@ -112,6 +129,24 @@ impl<'a> Tally<'a> {
             summary.duplicates += duplicates;
         });
         self.reporter.event(Event::Indexed(images));
+    }
+
+    /// What became of the captions of some images.
+    pub fn described(&self, all: &[Described]) {
+        if all.is_empty() {
+            return;
+        }
+        self.count(|summary| {
+            let sum = summary.captions.get_or_insert_default();
+            sum.written += all.iter().filter(|one| one.written).count() as u64;
+            for verdict in all.iter().flat_map(|one| &one.verdicts) {
+                match verdict.verdict {
+                    Fate::Kept => sum.kept += 1,
+                    Fate::Replaced => sum.replaced += 1,
+                    Fate::Dropped => sum.dropped += 1,
+                }
+            }
+        });
     }
 
     pub fn unchanged(&self, key: &str) {

@@ -1,9 +1,9 @@
 //! The last step: outcomes in listing order become batches, each encoded and written at once.
 
 use super::pipeline::{Due, Run};
-use super::prepare::{Fault, Outcome, Task, Workshop};
+use super::prepare::{Fault, Outcome, Prepared, Task, Workshop};
 use super::report::{Refusal, reason};
-use crate::engine::NewItem;
+use crate::engine::{Described, NewItem, Sketch};
 use crate::error::{Error, Result};
 use crossbeam_channel::Receiver;
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ pub(super) struct Writer<'a> {
     run: Run<'a>,
     workshop: &'a Workshop<'a>,
     tasks: Vec<Task<'a>>,
-    items: Vec<NewItem>,
+    items: Vec<Prepared>,
 }
 
 impl<'a> Writer<'a> {
@@ -46,19 +46,45 @@ impl<'a> Writer<'a> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let (tasks, mut items) = (std::mem::take(&mut self.tasks), std::mem::take(&mut self.items));
+        let (tasks, items) = (std::mem::take(&mut self.tasks), std::mem::take(&mut self.items));
         if items.is_empty() {
             return Ok(());
         }
-        self.reuse(&mut items)?;
-        let (written, reused) =
-            (items.len() as u64, items.iter().filter(|item| item.pixels.is_none()).count() as u64);
-        match self.run.collection.upsert(items).map_err(Fault::from) {
-            Ok(_) => self.run.tally.indexed(written, reused),
+        match self.put(items) {
+            Ok(()) => {}
             Err(Fault::OfImage(error)) => self.one_by_one(&tasks, error)?,
             Err(Fault::OfAll(error)) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Sees to the captions of a batch, and writes it.
+    fn put(&self, batch: Vec<Prepared>) -> Result<(), Fault> {
+        let (mut items, sketches): (Vec<NewItem>, Vec<Option<Sketch>>) =
+            batch.into_iter().map(|prepared| (prepared.item, prepared.sketch)).unzip();
+        self.reuse(&mut items)?;
+        let described = self.describe(&mut items, sketches)?;
+        let (written, reused) =
+            (items.len() as u64, items.iter().filter(|item| item.pixels.is_none()).count() as u64);
+        self.run.collection.upsert(items)?;
+        self.run.tally.described(&described);
+        self.run.tally.indexed(written, reused);
+        Ok(())
+    }
+
+    /// Gives the items that have a sketch the captions that come of it.
+    fn describe(&self, items: &mut [NewItem], sketches: Vec<Option<Sketch>>) -> Result<Vec<Described>> {
+        let Some(describer) = &self.run.options.describer else { return Ok(vec![]) };
+        let mut wanting: Vec<(&mut NewItem, Sketch)> =
+            items.iter_mut().zip(sketches).filter_map(|(item, sketch)| Some((item, sketch?))).collect();
+        let (described, sketches): (Vec<&mut NewItem>, Vec<Sketch>) = wanting.drain(..).unzip();
+        let asked = described.iter().zip(sketches).map(|(item, sketch)| (sketch, item.captions.clone()));
+        let all = describer.describe(asked.collect())?;
+        for (item, new) in described.into_iter().zip(&all) {
+            item.captions = new.captions.clone();
+            new.record(describer, &mut item.payload);
+        }
+        Ok(all)
     }
 
     /// Drops the pixels of bytes that have become known since they were decoded, in this batch or an earlier one.
@@ -77,17 +103,16 @@ impl<'a> Writer<'a> {
     fn one_by_one(&self, tasks: &[Task<'a>], error: Error) -> Result<()> {
         let mut faults = Vec::new();
         for task in tasks {
-            let item = match self.workshop.prepare(task, self.workshop.fetch(task)) {
-                Outcome::Ready(item) => *item,
+            let prepared = match self.workshop.prepare(task, self.workshop.fetch(task)) {
+                Outcome::Ready(prepared) => *prepared,
                 Outcome::Refused(refusal) => {
                     self.run.tally.refused(refusal);
                     continue;
                 }
                 Outcome::Failed(error) => return Err(error),
             };
-            let reused = u64::from(item.pixels.is_none());
-            match self.run.collection.upsert(vec![item]).map_err(Fault::from) {
-                Ok(_) => self.run.tally.indexed(1, reused),
+            match self.put(vec![prepared]) {
+                Ok(()) => {}
                 Err(Fault::OfImage(error)) => {
                     faults.push(Refusal { key: task.entry.key.clone(), reason: reason(&error) });
                 }

@@ -133,7 +133,7 @@ fn erf(x: f32) -> f32 {
 /// e^x to about one unit in the last place of f32, without branches or calls: 2^n times a polynomial over the rest, as in
 /// Cephes' `expf`.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);

@@ -1,8 +1,11 @@
 //! `eyeshot model check`: every tensor that a checkpoint ought to hold, beside what it does hold.
 
+use super::blip::Blip;
 use super::clip::Clip;
 use super::files::ModelFiles;
+use super::generate::Decoding;
 use super::kind::Kind;
+use super::llava::{Llava, Prompt};
 use super::options::ModelOptions;
 use super::weights::TensorRow;
 use crate::Result;
@@ -34,7 +37,7 @@ impl Report {
     }
 }
 
-/// Looks at the checkpoint `files`: first at each tensor, then, where all are there, by loading it and embedding one text.
+/// Looks at the checkpoint `files`: first at each tensor, then, where all are there, by loading it and running it once.
 ///
 /// # Errors
 /// Only when not even the kind or the list of weights can be read; all else is told in the report.
@@ -43,6 +46,8 @@ pub fn check(files: &ModelFiles, options: &ModelOptions) -> Result<Report> {
     let mut problems = Vec::new();
     let tensors = match kind {
         Kind::Clip => Clip::survey(files)?,
+        Kind::Blip => Blip::survey(files)?,
+        Kind::Llava => Llava::survey(files)?,
         _ => {
             problems.push(format!("models of kind {kind} can't be run yet"));
             Vec::new()
@@ -50,8 +55,7 @@ pub fn check(files: &ModelFiles, options: &ModelOptions) -> Result<Report> {
     };
     problems.extend(tensors.iter().filter(|row| !row.fits()).map(describe));
     if problems.is_empty() {
-        let tried = Clip::load(files, options).and_then(|clip| clip.embed_texts(&["a"]));
-        problems.extend(tried.err().map(|e| e.to_string()));
+        problems.extend(attempt(&kind, files, options).err().map(|e| e.to_string()));
     }
     let count =
         |row: &TensorRow| row.expected.as_ref().map_or(0, |shape| shape.iter().product::<usize>() as u64);
@@ -64,6 +68,34 @@ pub fn check(files: &ModelFiles, options: &ModelOptions) -> Result<Report> {
         tensors,
         problems,
     })
+}
+
+/// Runs the model once, on as little as will do.
+fn attempt(kind: &Kind, files: &ModelFiles, options: &ModelOptions) -> Result<()> {
+    if *kind == Kind::Clip {
+        return Clip::load(files, options)?.embed_texts(&["a"]).map(drop);
+    }
+    let one = Decoding { max_new_tokens: 1, ..Decoding::default() };
+    if *kind == Kind::Llava {
+        let llava = Llava::load(files, options)?;
+        let seen = llava.look(&[llava.prepare(&image::RgbImage::new(8, 8), false)?])?;
+        let images: Vec<_> = seen.iter().collect();
+        return llava.answer(&Prompt { question: "a", images: &images, ..Prompt::default() }, &one).map(drop);
+    }
+    let blip = Blip::load(files, options)?;
+    let features = blip.look(&[blip.prepare(&image::RgbImage::new(8, 8))?])?;
+    for features in &features {
+        if blip.can_match() {
+            blip.matches(&[(features, "a")])?;
+        }
+        if blip.can_caption() {
+            blip.caption(&[features], &one)?;
+        }
+        if blip.can_answer() {
+            blip.answer(&[(features, "a")], &one)?;
+        }
+    }
+    Ok(())
 }
 
 fn describe(row: &TensorRow) -> String {

@@ -2,6 +2,7 @@
 
 use super::Kind;
 use crate::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,9 +15,15 @@ pub(crate) const OPEN_CLIP: &str = "open_clip_config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const VOCAB: &str = "vocab.json";
 pub(crate) const MERGES: &str = "merges.txt";
+pub(crate) const WORD_PIECES: &str = "vocab.txt";
+pub(crate) const SENTENCE_PIECES: &str = "tokenizer.model";
+pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
+pub(crate) const CHAT_TEMPLATE: &str = "chat_template.jinja";
+pub(crate) const CHAT_TEMPLATE_JSON: &str = "chat_template.json";
 
 /// Small files that say how a model is run, in the order they are looked for.
-pub(crate) const SETTINGS: [&str; 9] = [
+pub(crate) const SETTINGS: [&str; 14] = [
     CONFIG,
     PREPROCESSOR,
     PROCESSOR,
@@ -24,7 +31,12 @@ pub(crate) const SETTINGS: [&str; 9] = [
     TOKENIZER,
     VOCAB,
     MERGES,
-    "tokenizer_config.json",
+    WORD_PIECES,
+    SENTENCE_PIECES,
+    TOKENIZER_CONFIG,
+    GENERATION_CONFIG,
+    CHAT_TEMPLATE,
+    CHAT_TEMPLATE_JSON,
     "special_tokens_map.json",
 ];
 
@@ -53,6 +65,8 @@ pub struct ModelFiles {
     /// Where the files are, for people to read.
     pub origin: String,
     files: BTreeMap<String, Blob>,
+    /// The checkpoint that this one borrows its vision tower from.
+    tower: Option<Box<ModelFiles>>,
 }
 
 impl ModelFiles {
@@ -69,13 +83,35 @@ impl ModelFiles {
                 files.insert(file, Blob::Path(path));
             }
         }
-        Ok(ModelFiles { name: name.to_owned(), origin: dir.display().to_string(), files })
+        Ok(ModelFiles { name: name.to_owned(), origin: dir.display().to_string(), files, tower: None })
     }
 
     /// The checkpoint whose files are compiled into the program.
     pub fn in_memory(name: &str, files: &[(&str, &'static [u8])]) -> Self {
         let files = files.iter().map(|(file, bytes)| ((*file).to_owned(), Blob::Static(bytes))).collect();
-        ModelFiles { name: name.to_owned(), origin: "compiled into the program".to_owned(), files }
+        let origin = "compiled into the program".to_owned();
+        ModelFiles { name: name.to_owned(), origin, files, tower: None }
+    }
+
+    /// The same, with its vision tower borrowed from `tower`: weights, sizes and preprocessing that are not its own.
+    pub fn with_tower(self, tower: ModelFiles) -> Self {
+        ModelFiles { tower: Some(Box::new(tower)), ..self }
+    }
+
+    /// The checkpoint that this one borrows its vision tower from.
+    pub fn tower(&self) -> Option<&ModelFiles> {
+        self.tower.as_deref()
+    }
+
+    /// The model that the config names as the one to borrow a vision tower from: `mm_vision_tower`.
+    pub(crate) fn tower_name(&self) -> Option<String> {
+        let json = self.has(CONFIG).then(|| self.json(CONFIG).ok())??;
+        json["mm_vision_tower"].as_str().map(str::to_owned)
+    }
+
+    /// The names of all files, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
     }
 
     /// Whether `file` is there.
@@ -108,6 +144,23 @@ impl ModelFiles {
     /// As [`ModelFiles::read`]; [`Error::Model`] when it isn't JSON.
     pub fn json(&self, file: &str) -> Result<Value> {
         serde_json::from_slice(&self.read(file)?).map_err(|e| self.error(format!("{file} isn't JSON: {e}")))
+    }
+
+    /// A tower's section of the config `json`. Files from before 2023 may have it twice, as `text_config` and
+    /// `text_config_dict`: there the latter, with its defaults, overrides the former, as transformers has it.
+    pub(crate) fn section<T: DeserializeOwned>(&self, json: &Value, name: &str) -> Result<T> {
+        let legacy = format!("{name}_dict");
+        let (name, value) = match (&json[&legacy], &json[name]) {
+            (Value::Null, Value::Null) => (name, Value::Object(Default::default())),
+            (Value::Null, value) => (name, value.clone()),
+            (value, _) => (legacy.as_str(), value.clone()),
+        };
+        // A null means the default, as if the key were not there.
+        let value = match value {
+            Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect()),
+            other => other,
+        };
+        serde_json::from_value(value).map_err(|e| self.error(format!("{CONFIG}: {name}: {e}")))
     }
 
     /// What the checkpoint is.
@@ -152,7 +205,8 @@ impl ModelFiles {
             .ok_or_else(|| self.error(format!("{PREPROCESSOR} is missing ({})", self.origin)))
     }
 
-    /// The files that say how text is cut: `tokenizer.json`, else `vocab.json` and `merges.txt`.
+    /// The files that say how text is cut: `tokenizer.json`, else `vocab.json` and `merges.txt` (CLIP), else `vocab.txt`
+    /// (BERT), else `tokenizer.model` (Llama).
     ///
     /// # Errors
     /// [`Error::Model`] when neither is there.
@@ -161,28 +215,46 @@ impl ModelFiles {
             Ok(&[TOKENIZER])
         } else if self.has(VOCAB) && self.has(MERGES) {
             Ok(&[VOCAB, MERGES])
+        } else if self.has(WORD_PIECES) {
+            Ok(&[WORD_PIECES])
+        } else if self.has(SENTENCE_PIECES) {
+            Ok(&[SENTENCE_PIECES])
         } else {
             Err(self.error(format!(
-                "no tokenizer: neither {TOKENIZER} nor {VOCAB} with {MERGES} ({})",
+                "no tokenizer: neither {TOKENIZER} nor {VOCAB} with {MERGES} nor {WORD_PIECES} nor \
+                 {SENTENCE_PIECES} ({})",
                 self.origin
             )))
         }
     }
 
     /// Sixteen hex digits that two copies of a model share, wherever they lie: BLAKE3 over the content of the config,
-    /// preprocessor, tokenizer and weight files that are used.
+    /// preprocessor, tokenizer and weight files that are used, a borrowed tower's too.
     ///
     /// # Errors
     /// [`Error::Model`] when one is missing, [`Error::Io`] when it can't be read.
     pub fn fingerprint(&self) -> Result<String> {
         let mut whole = blake3::Hasher::new();
-        let preprocessor = [self.preprocessor()?];
-        let weights = self.weights()?;
-        let settings = [CONFIG].iter().chain(&preprocessor).chain(self.tokenizer()?).copied();
-        for file in settings.chain(weights.iter().map(String::as_str)) {
-            whole.update(self.hash(file)?.as_bytes());
+        self.hash_settings(&mut whole, true)?;
+        if let Some(tower) = &self.tower {
+            tower.hash_settings(&mut whole, false)?;
         }
         Ok(whole.finalize().to_hex()[..16].to_owned())
+    }
+
+    fn hash_settings(&self, whole: &mut blake3::Hasher, speaks: bool) -> Result<()> {
+        let preprocessor = match &self.tower {
+            Some(_) => self.preprocessor().ok(),
+            None => Some(self.preprocessor()?),
+        };
+        let tokenizer = if speaks { self.tokenizer()? } else { &[] };
+        let weights = self.weights()?;
+        let packed = self.names().filter(|file| file.ends_with(".gguf"));
+        let settings = [CONFIG].into_iter().chain(preprocessor).chain(tokenizer.iter().copied());
+        for file in settings.chain(weights.iter().map(String::as_str)).chain(packed) {
+            whole.update(self.hash(file)?.as_bytes());
+        }
+        Ok(())
     }
 
     /// The length of all weight files in bytes.

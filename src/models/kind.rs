@@ -27,7 +27,7 @@ impl Kind {
         match config["model_type"].as_str() {
             Some("clip") => Kind::Clip,
             Some("blip") => Kind::Blip,
-            Some("llava" | "llava_next" | "llava_llama") => Kind::Llava,
+            Some("llava" | "llava_next" | "llava_llama" | "llava_mistral") => Kind::Llava,
             Some("vit") => Kind::Vit,
             Some(other) => Kind::Other(other.to_owned()),
             None if architecture().is_some_and(|a| a.starts_with("CLIPModel")) => Kind::Clip,

@@ -5,26 +5,41 @@
 //! 2. `files` says which of them are used, `kind` what they are, and gives their fingerprint.
 //! 3. `weights` opens the tensors; whoever asks for one says which shape it must have.
 //! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures.
-//! 5. [`clip`] builds the network and embeds; `check` looks at a checkpoint without running it.
+//! 5. [`clip`] builds the network that embeds, [`blip`] the one that matches, writes captions and answers; both stand on
+//!    `encoder` and `layers` (with `wide` under them where the CPU has it), and [`generate`] writes word by word.
+//! 6. [`llava`] joins CLIP's vision tower to [`llama`], a language model, and answers in sessions.
+//! 7. `check` looks at a checkpoint without running it.
 
 pub mod act;
+pub mod blip;
 mod check;
 pub mod clip;
 mod demo;
+mod encoder;
 pub mod files;
+pub mod generate;
 pub mod hub;
 mod kind;
+mod layers;
+pub mod llama;
+pub mod llava;
 mod options;
 pub mod preprocess;
 mod progress;
+mod sentencepiece;
 pub mod tokenizer;
 pub mod weights;
+mod wide;
 
+pub use blip::{Blip, Features, Judgement, Matching};
 pub use check::{Report, check};
 pub use clip::Clip;
 pub use files::ModelFiles;
+pub use generate::{Decoding, Generated, Strategy};
 pub use hub::{CachedModel, HubOptions, cached};
 pub use kind::Kind;
+pub use llama::Quantize;
+pub use llava::{Llava, Piece, Prompt, Seen, Session, View};
 pub use options::{DTypeChoice, DeviceChoice, ModelOptions};
 pub use preprocess::Pixels;
 pub use progress::{Progress, Silent};
@@ -36,9 +51,23 @@ use std::path::{Path, PathBuf};
 /// The files of the model that `spec` names: `demo`, a directory in Hugging Face layout, a Hugging Face id (`org/name`,
 /// `org/name@revision`), or an OpenCLIP name (`ViT-B-32/laion2b_s34b_b79k`).
 ///
+/// Where its config names another model to borrow the vision tower from (`mm_vision_tower`), that one's files come along.
+///
 /// # Errors
 /// [`Error::NotFound`] when `spec` is none of these; else as reading the directory or asking the hub goes.
 pub fn resolve(spec: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<ModelFiles> {
+    let files = find(spec, options, progress)?;
+    let Some(name) = files.tower_name() else { return Ok(files) };
+    // A tower beside the model goes before one of that name elsewhere.
+    let beside = Path::new(&files.origin).join(&name);
+    let tower = match beside.is_dir() {
+        true => ModelFiles::from_dir(&name, &beside)?,
+        false => find(&name, options, progress)?,
+    };
+    Ok(files.with_tower(tower))
+}
+
+fn find(spec: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<ModelFiles> {
     if spec == "demo" {
         return Ok(demo::clip());
     }
@@ -72,6 +101,36 @@ fn forms() -> String {
 
 fn looks_like_openclip(spec: &str) -> bool {
     spec.split_once('/').is_some_and(|(org, _)| org.to_ascii_lowercase().starts_with("vit-"))
+}
+
+/// What a model is used for, where one name may mean several models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Embeds pictures and texts: CLIP.
+    Encoder,
+    /// Scores pairs of picture and text: BLIP.
+    Matcher,
+    /// Writes captions: BLIP.
+    Captioner,
+    /// Answers questions about pictures.
+    Answerer,
+}
+
+/// As [`resolve`], for a model that is used as `role`: the name `demo` stands for several.
+///
+/// # Errors
+/// As [`resolve`]; [`Error::NotFound`] for `demo` in a role that no shipped model plays.
+pub fn resolve_as(
+    role: Role,
+    spec: &str,
+    options: &ModelOptions,
+    progress: &dyn Progress,
+) -> Result<ModelFiles> {
+    match (spec, role) {
+        ("demo", Role::Matcher | Role::Captioner) => demo::blip(role),
+        ("demo", Role::Answerer) => demo::llava(),
+        _ => resolve(spec, options, progress),
+    }
 }
 
 fn expand_home(spec: &str) -> PathBuf {

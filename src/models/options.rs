@@ -1,6 +1,8 @@
 //! Where a model runs, in which numbers, and where its files are looked for.
 
+use super::blip::Matching;
 use super::hub::HubOptions;
+use super::llama::Quantize;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use std::fmt;
@@ -16,10 +18,14 @@ pub struct ModelOptions {
     pub device: DeviceChoice,
     /// In which numbers.
     pub dtype: DTypeChoice,
+    /// How a language model's matrices are packed; None leaves them as `dtype`.
+    pub quantize: Option<Quantize>,
     /// Never ask the network: what is not in the cache is an error. `HF_HUB_OFFLINE` says the same.
     pub offline: bool,
     /// Ask the hub whether a cached model has changed, instead of taking the cache's word.
     pub refresh: bool,
+    /// How a matcher is asked.
+    pub matching: Matching,
     /// The hub, its cache and the token.
     pub hub: HubOptions,
 }
@@ -33,12 +39,16 @@ impl ModelOptions {
     /// The device and dtype that these options mean on this machine.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the device asked for is not there.
+    /// [`Error::Invalid`] when the device asked for is not there, or can't compute in these numbers.
     pub(crate) fn resolve(&self) -> Result<(Device, DType)> {
         let device = self.device.open()?;
         let dtype = match (self.dtype, &device) {
             (DTypeChoice::F32, _) | (DTypeChoice::Auto, Device::Cpu) => DType::F32,
             (DTypeChoice::F16, _) | (DTypeChoice::Auto, _) => DType::F16,
+            (DTypeChoice::BF16, device) if device.supports_bf16() => DType::BF16,
+            (DTypeChoice::BF16, _) => {
+                return Err(Error::invalid("dtype bf16", "this device can't compute in it: use f32 or f16"));
+            }
         };
         Ok((device, dtype))
     }
@@ -111,6 +121,8 @@ pub enum DTypeChoice {
     F32,
     /// 16-bit floats; half the memory, about three decimal digits.
     F16,
+    /// 16-bit floats with the range of 32; GPUs only.
+    BF16,
 }
 
 impl FromStr for DTypeChoice {
@@ -121,7 +133,8 @@ impl FromStr for DTypeChoice {
             "auto" => Ok(DTypeChoice::Auto),
             "f32" | "float32" => Ok(DTypeChoice::F32),
             "f16" | "float16" | "half" => Ok(DTypeChoice::F16),
-            _ => Err(Error::invalid(format!("dtype {text:?}"), "one of auto, f32, f16")),
+            "bf16" | "bfloat16" => Ok(DTypeChoice::BF16),
+            _ => Err(Error::invalid(format!("dtype {text:?}"), "one of auto, f32, f16, bf16")),
         }
     }
 }
@@ -132,6 +145,7 @@ impl fmt::Display for DTypeChoice {
             DTypeChoice::Auto => "auto",
             DTypeChoice::F32 => "f32",
             DTypeChoice::F16 => "f16",
+            DTypeChoice::BF16 => "bf16",
         })
     }
 }

@@ -1,6 +1,8 @@
-//! From text to token ids: `tokenizer.json`, or the same built from `vocab.json` and `merges.txt`.
+//! From text to token ids and back: `tokenizer.json`, or the same built from `vocab.json` and `merges.txt` (CLIP), from
+//! `vocab.txt` (BERT) or from `tokenizer.model` (Llama).
 
-use super::files::{MERGES, ModelFiles, TOKENIZER, VOCAB};
+use super::files::{MERGES, ModelFiles, SENTENCE_PIECES, TOKENIZER, TOKENIZER_CONFIG, VOCAB, WORD_PIECES};
+use super::sentencepiece;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
@@ -22,7 +24,7 @@ impl TextTokenizer {
         let parsed = if names.contains(&TOKENIZER) {
             Tokenizer::from_bytes(files.read(TOKENIZER)?)
         } else {
-            serde_json::from_value(clip_bpe(files)?).map_err(|e| Box::new(e) as tokenizers::Error)
+            serde_json::from_value(describe(files)?).map_err(|e| Box::new(e) as tokenizers::Error)
         };
         let mut inner =
             parsed.map_err(|e| files.error(format!("{} can't be used: {e}", names.join(" and "))))?;
@@ -37,14 +39,7 @@ impl TextTokenizer {
     /// # Errors
     /// [`Error::Invalid`] for a text without anything but white space.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        if text.trim().is_empty() {
-            return Err(Error::invalid(format!("text {text:?}"), "at least one word"));
-        }
-        let encoding = self
-            .inner
-            .encode_fast(text, true)
-            .map_err(|e| Error::model(&self.model, format!("the tokenizer failed on {text:?}: {e}")))?;
-        let mut ids = encoding.get_ids().to_vec();
+        let mut ids = self.encode_whole(text)?;
         if let (true, Some(end)) = (ids.len() > self.longest, ids.last().copied()) {
             ids.truncate(self.longest - 1);
             ids.push(end);
@@ -52,9 +47,57 @@ impl TextTokenizer {
         Ok(ids)
     }
 
-    /// The highest id that can come out; None for an empty vocabulary.
-    pub fn highest_id(&self) -> Option<u32> {
-        self.inner.get_vocab(true).into_values().max()
+    /// How many tokens [`TextTokenizer::encode`] cuts off `text`.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::encode`].
+    pub fn excess(&self, text: &str) -> Result<usize> {
+        Ok(self.encode_whole(text)?.len().saturating_sub(self.longest))
+    }
+
+    /// The text that `ids` stand for, without special tokens.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the tokenizer's decoder fails.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let failed = |e| Error::model(&self.model, format!("the tokenizer can't write out {ids:?}: {e}"));
+        self.inner.decode(ids, true).map_err(failed)
+    }
+
+    fn encode_whole(&self, text: &str) -> Result<Vec<u32>> {
+        if text.trim().is_empty() {
+            return Err(Error::invalid(format!("text {text:?}"), "at least one word"));
+        }
+        let encoding = self
+            .inner
+            .encode_fast(text, true)
+            .map_err(|e| Error::model(&self.model, format!("the tokenizer failed on {text:?}: {e}")))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// # Errors
+    /// [`Error::Model`] when an id can come out for which the network has no embedding.
+    pub(crate) fn must_fit(&self, files: &ModelFiles, vocab_size: usize) -> Result<()> {
+        let name = files.tokenizer()?.first().copied().unwrap_or_default();
+        match self.inner.get_vocab(true).into_values().max() {
+            Some(highest) if highest as usize >= vocab_size => Err(files.error(format!(
+                "{name} has the token id {highest}, and text_config.vocab_size is {vocab_size}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The tokenizer of `files` as a `tokenizer.json`.
+///
+/// # Errors
+/// [`Error::Model`] naming the file that is missing or broken.
+pub(crate) fn describe(files: &ModelFiles) -> Result<Value> {
+    match files.tokenizer()?.first() {
+        Some(&TOKENIZER) => files.json(TOKENIZER),
+        Some(&WORD_PIECES) => bert(files),
+        Some(&SENTENCE_PIECES) => sentencepiece::describe(files),
+        _ => clip_bpe(files),
     }
 }
 
@@ -100,10 +143,51 @@ fn clip_bpe(files: &ModelFiles) -> Result<Value> {
     }))
 }
 
+/// BERT's word pieces as a `tokenizer.json`, from `vocab.txt`, a piece a line. The same pieces as transformers'
+/// `BertTokenizer`.
+fn bert(files: &ModelFiles) -> Result<Value> {
+    let text = files.read(WORD_PIECES)?;
+    let text = std::str::from_utf8(&text).map_err(|e| files.error(format!("{WORD_PIECES}: {e}")))?;
+    let vocab: serde_json::Map<String, Value> =
+        text.lines().enumerate().map(|(id, piece)| (piece.to_owned(), json!(id))).collect();
+    let id = |token: &str| match vocab.get(token) {
+        Some(id) => Ok(id.clone()),
+        None => Err(files.error(format!("{WORD_PIECES} lacks the special token {token:?}"))),
+    };
+    let mut added = Vec::new();
+    for token in ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] {
+        added.push(json!({"id": id(token)?, "content": token, "single_word": false, "lstrip": false,
+                          "rstrip": false, "normalized": false, "special": true}));
+    }
+    let (cls, sep) = (id("[CLS]")?, id("[SEP]")?);
+    let settings = match files.has(TOKENIZER_CONFIG) {
+        true => files.json(TOKENIZER_CONFIG)?,
+        false => Value::Null,
+    };
+    let flag = |key: &str| settings[key].as_bool().unwrap_or(true);
+    Ok(json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "lowercase": flag("do_lower_case"),
+                       "handle_chinese_chars": flag("tokenize_chinese_chars"),
+                       "strip_accents": settings["strip_accents"].as_bool()},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                       {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [cls], "tokens": ["[CLS]"]},
+                               "[SEP]": {"id": "[SEP]", "ids": [sep], "tokens": ["[SEP]"]}}},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100, "vocab": vocab},
+    }))
+}
+
 /// The start and end tokens, which `special_tokens_map.json` or `tokenizer_config.json` may rename.
 fn special_tokens(files: &ModelFiles) -> Result<(String, String)> {
     let (mut start, mut end) = ("<|startoftext|>".to_owned(), "<|endoftext|>".to_owned());
-    for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+    for file in [TOKENIZER_CONFIG, "special_tokens_map.json"] {
         if !files.has(file) {
             continue;
         }

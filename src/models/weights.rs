@@ -4,6 +4,7 @@
 //! tensor. A *survey* loads nothing: it writes down what is asked for and what is there, for `eyeshot model check`.
 
 use super::files::{Blob, ModelFiles};
+use super::layers::Product;
 use super::plain;
 use crate::{Error, Result};
 use candle_core::pickle::PthTensors;
@@ -110,6 +111,11 @@ impl Weights {
     /// Everything, from the root of the names.
     pub fn root(&self) -> Scope<'_> {
         Scope { weights: self, prefix: String::new() }
+    }
+
+    /// The tensors under `prefix.`, or all for an empty one.
+    pub fn under(&self, prefix: &str) -> Scope<'_> {
+        if prefix.is_empty() { self.root() } else { self.root().pp(prefix) }
     }
 
     /// The tensor `name`, which must have `shape`.
@@ -252,21 +258,33 @@ impl Scope<'_> {
         Ok(Linear::new(self.pp(name).get("weight", (to, from))?, None))
     }
 
-    /// Several linear layers over the same input as one, their outputs side by side; `scales` multiplies each.
-    pub fn linear_stacked(&self, names: &[(&str, f64)], from: usize, to: usize) -> Result<Linear> {
-        let (mut weights, mut biases) = (Vec::new(), Vec::new());
-        for (name, scale) in names {
-            let layer = self.linear(name, from, to)?;
-            if self.weights.survey.is_none() {
-                weights.push((layer.weight() * *scale)?);
-                biases.push(layer.bias().map(|bias| bias * *scale).transpose()?);
-            }
+    /// As [`Scope::linear`], made ready to multiply by on this machine.
+    pub fn product(&self, name: &str, from: usize, to: usize) -> Result<Product> {
+        self.ready(self.linear(name, from, to)?)
+    }
+
+    /// As [`Scope::linear_stacked`], made ready to multiply by on this machine.
+    pub fn product_stacked(&self, names: &[&str], from: usize, to: usize) -> Result<Product> {
+        self.ready(self.linear_stacked(names, from, to)?)
+    }
+
+    /// `linear` made ready to multiply by on this machine; in a survey, as it is.
+    pub(crate) fn ready(&self, linear: Linear) -> Result<Product> {
+        match self.weights.survey {
+            Some(_) => Ok(Product::Plain(linear)),
+            None => Product::new(linear),
         }
+    }
+
+    /// Several linear layers over the same input as one, their outputs side by side.
+    pub fn linear_stacked(&self, names: &[&str], from: usize, to: usize) -> Result<Linear> {
+        let layers = names.iter().map(|name| self.linear(name, from, to)).collect::<Result<Vec<_>>>()?;
         if self.weights.survey.is_some() {
             let nothing = Tensor::zeros(1, self.weights.dtype, &self.weights.device)?;
             return Ok(Linear::new(nothing, None));
         }
-        let biases: Vec<_> = biases.into_iter().flatten().collect();
+        let weights: Vec<_> = layers.iter().map(Linear::weight).collect();
+        let biases: Vec<_> = layers.iter().filter_map(Linear::bias).collect();
         Ok(Linear::new(Tensor::cat(&weights, 0)?, Some(Tensor::cat(&biases, 0)?)))
     }
 

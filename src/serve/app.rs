@@ -1,6 +1,7 @@
 //! What all services share.
 
 use super::convert::collection_name;
+use super::http::Thumbnails;
 use super::settings::Settings;
 use super::sources::Sources;
 use super::work::Work;
@@ -8,6 +9,7 @@ use crate::engine::{Collection, Engine};
 use crate::error::Result;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// A cheap handle on it.
@@ -21,7 +23,12 @@ pub struct Shared {
     pub sources: Sources,
     /// The model of new collections, where the server was told one.
     pub model: Option<String>,
-    pub probe: std::time::Duration,
+    pub probe: Duration,
+    /// How long a JSON request may take; those of gRPC say so themselves.
+    pub timeout: Duration,
+    pub thumbnails: Thumbnails,
+    /// Whether the bytes of pictures that came as bytes are kept.
+    pub keep_uploads: bool,
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -33,6 +40,9 @@ impl App {
             sources: Sources::new(&settings.roots, settings.urls)?,
             model: settings.model.clone(),
             probe: settings.probe,
+            timeout: settings.timeout,
+            keep_uploads: settings.keep_uploads,
+            thumbnails: Thumbnails::new(settings.thumbnail_bytes),
             stopping,
         })))
     }
@@ -40,6 +50,18 @@ impl App {
     /// The collection of that name, or the default one.
     pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
         self.engine.collection(collection_name(name))
+    }
+
+    /// Removes the collection of that name, and what is remembered of it.
+    pub fn drop_collection(&self, name: &str) -> Result<()> {
+        self.engine.drop_collection(name)?;
+        self.sources.forget(name);
+        Ok(())
+    }
+
+    /// When a JSON request that comes now has taken too long.
+    pub fn patience(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout)
     }
 
     /// The model that a request names, or the server's.

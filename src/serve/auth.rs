@@ -2,9 +2,14 @@
 
 use crate::error::{Error, Result};
 use std::sync::Arc;
-use tonic::metadata::MetadataMap;
+use tonic::codegen::http::{HeaderMap, header};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
+
+/// The cookie of a session.
+pub const COOKIE: &str = "eyeshot_session";
+/// What a session's token is derived for; see [`blake3::derive_key`].
+const SESSIONS: &str = "eyeshot 2026-11-23 session of the web page";
 
 /// What a caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +23,18 @@ pub enum Access {
 /// The keys that open the server; with none, it is open to all who can reach it.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    hashes: Vec<(blake3::Hash, Access)>,
+    all: Vec<Known>,
+    /// Whether cookies travel by TLS only.
+    pub(super) behind_tls: bool,
+}
+
+/// A key by its hashes: its own, and that of the token which stands for it in a cookie. A token is as good as its key, but is no
+/// use elsewhere, and dies with it.
+#[derive(Clone, Debug)]
+struct Known {
+    key: blake3::Hash,
+    token: blake3::Hash,
+    access: Access,
 }
 
 impl Keys {
@@ -34,7 +50,8 @@ impl Keys {
                 "use 8 or more letters, digits and signs; `openssl rand -hex 24` makes a good one",
             ));
         }
-        self.hashes.push((blake3::hash(key.as_bytes()), access));
+        let (key, token) = (blake3::hash(key.as_bytes()), blake3::hash(token(key).as_bytes()));
+        self.all.push(Known { key, token, access });
         Ok(())
     }
 
@@ -55,34 +72,63 @@ impl Keys {
         Ok(())
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+    /// Says whether clients come by TLS, so that sessions' cookies go no other way.
+    pub fn travel_by_tls(&mut self, tls: bool) {
+        self.behind_tls = tls;
     }
 
-    /// What the bearer of `metadata` may do.
-    fn access(&self, metadata: &MetadataMap) -> Result<Access, Status> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// What the bearer of `headers` may do.
+    pub fn access(&self, headers: &HeaderMap) -> Result<Access, Status> {
         if self.is_empty() {
             return Ok(Access::Write);
         }
-        let header = |name: &str| metadata.get(name).and_then(|v| v.to_str().ok());
+        let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
         let bearer = header("authorization").and_then(|v| v.split_once(' '));
         let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
-        let Some(key) = bearer.or_else(|| header("x-api-key")) else {
-            return Err(Status::unauthenticated(
-                "this server wants an API key: send metadata `authorization: Bearer KEY` or `x-api-key: KEY`",
-            ));
-        };
-        // Hashes are compared in constant time, and all of them, so that time tells nothing of any key.
-        let hash = blake3::hash(key.trim().as_bytes());
-        let found = self
-            .hashes
-            .iter()
-            .fold(None, |best, (known, access)| if *known == hash { best.max(Some(*access)) } else { best });
-        found.ok_or_else(|| {
-            Status::unauthenticated("this API key is not one of the server's: ask its operator")
+        match (bearer.or_else(|| header("x-api-key")), cookie(headers)) {
+            (Some(key), _) => self.find(|known| known.key, key).ok_or_else(|| {
+                Status::unauthenticated("this API key is not one of the server's: ask its operator")
+            }),
+            (None, Some(token)) => self.find(|known| known.token, token).ok_or_else(|| {
+                Status::unauthenticated("this session is over: POST /v1/session opens another with a key")
+            }),
+            (None, None) => Err(Status::unauthenticated(
+                "this server wants an API key: send `authorization: Bearer KEY` or `x-api-key: KEY`",
+            )),
+        }
+    }
+
+    /// The token that stands for `key` in a cookie.
+    pub fn session(&self, key: &str) -> Result<String, Status> {
+        let known = self.is_empty() || self.find(|known| known.key, key).is_some();
+        let unknown = || Status::unauthenticated("this API key is not one of the server's: ask its operator");
+        known.then(|| token(key.trim())).ok_or_else(unknown)
+    }
+
+    /// Hashes are compared in constant time, and all of them, so that time tells nothing of any key.
+    fn find(&self, of: impl Fn(&Known) -> blake3::Hash, secret: &str) -> Option<Access> {
+        let hash = blake3::hash(secret.trim().as_bytes());
+        self.all.iter().fold(None, |best, known| match of(known) == hash {
+            true => best.max(Some(known.access)),
+            false => best,
         })
     }
+}
+
+fn token(key: &str) -> String {
+    blake3::Hash::from_bytes(blake3::derive_key(SESSIONS, key.as_bytes())).to_hex().to_string()
+}
+
+/// The session's token among the cookies.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|one| one.trim().split_once('='));
+    cookies.find(|(name, _)| *name == COOKIE).map(|(_, token)| token).filter(|token| !token.is_empty())
 }
 
 /// Stands before each service and notes in the request what its caller may do.
@@ -91,18 +137,25 @@ pub struct Guard(pub Arc<Keys>);
 
 impl Interceptor for Guard {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let access = self.0.access(request.metadata())?;
+        let access = self.0.access(request.metadata().as_ref())?;
         request.extensions_mut().insert(access);
         Ok(request)
     }
 }
 
+impl Access {
+    /// That whoever has this access, or none, may change things.
+    pub fn may_write(access: Option<&Access>) -> Result<(), Status> {
+        match access {
+            Some(Access::Write) => Ok(()),
+            _ => Err(Status::permission_denied("this API key may only read: use one that may write")),
+        }
+    }
+}
+
 /// That the caller may change things.
 pub fn may_write<T>(request: &Request<T>) -> Result<(), Status> {
-    match request.extensions().get::<Access>() {
-        Some(Access::Write) => Ok(()),
-        _ => Err(Status::permission_denied("this API key may only read: use one that may write")),
-    }
+    Access::may_write(request.extensions().get())
 }
 
 #[cfg(test)]
@@ -117,7 +170,7 @@ mod tests {
         keys.add("reader-key", Access::Read).unwrap();
         keys.add("writer-key", Access::Write).unwrap();
         let check = |name: &'static str, value: &str, wanted: Result<Access, Code>| {
-            let mut metadata = MetadataMap::new();
+            let mut metadata = HeaderMap::new();
             metadata.insert(name, value.parse().unwrap());
             assert_eq!(keys.access(&metadata).map_err(|s| s.code()), wanted, "{name}: {value}");
         };
@@ -128,7 +181,12 @@ mod tests {
         check("x-api-key", "", Err(Code::Unauthenticated));
         check("authorization", "Basic writer-key", Err(Code::Unauthenticated));
         check("other", "writer-key", Err(Code::Unauthenticated));
-        assert_eq!(Keys::default().access(&MetadataMap::new()).unwrap(), Access::Write);
+        let token = keys.session("reader-key").unwrap();
+        check("cookie", &format!("a=b; {COOKIE}={token}"), Ok(Access::Read));
+        check("cookie", &format!("{COOKIE}=reader-key"), Err(Code::Unauthenticated));
+        check("x-api-key", &token, Err(Code::Unauthenticated));
+        assert!(keys.session("other-key").is_err());
+        assert_eq!(Keys::default().access(&HeaderMap::new()).unwrap(), Access::Write);
         for weak in ["", "short", "with space in it", "schlüssel-schlüssel"] {
             assert!(keys.clone().add(weak, Access::Read).is_err(), "{weak}");
         }

@@ -49,7 +49,7 @@ impl Collections for App {
     ) -> Result<Response<pb::DeleteCollectionResponse>, Status> {
         may_write(&request)?;
         let (deadline, request, app) = (deadline(request.metadata()), request.into_inner(), self.clone());
-        self.work.run(deadline, move |_| app.engine.drop_collection(&request.name)).await?;
+        self.work.run(deadline, move |_| app.drop_collection(&request.name)).await?;
         Ok(Response::new(pb::DeleteCollectionResponse {}))
     }
 }

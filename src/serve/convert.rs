@@ -4,11 +4,13 @@ use super::app::App;
 use super::proto::v1 as pb;
 use crate::engine::{Collection, Info};
 use crate::error::{Error, Result};
-use crate::types::{Filter, Hit, Item, ItemId, Payload, Query, Side, Term, TermKind};
+use crate::types::item::local_time;
+use crate::types::{Filter, Hit, Item, ItemId, Payload, Query, Rerank, Side, Term, TermKind};
 use pb::field_condition::Test as Leaf;
 use prost_types::value::Kind;
 use serde_json::{Number, Value as Json};
 use std::time::Duration;
+use tonic::codegen::http::StatusCode;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -16,6 +18,9 @@ use tonic::{Code, Status};
 pub const DEFAULT_COLLECTION: &str = "default";
 /// The most terms of one query.
 const MAX_TERMS: usize = 64;
+
+/// The trailer that says when to come back.
+const PUSH_BACK: &str = "grpc-retry-pushback-ms";
 
 /// An error as the client sees it. What only the operator can mend is said without what it would tell of the machine.
 pub fn status(error: Error) -> Status {
@@ -54,7 +59,34 @@ pub fn overloaded(what: &str, retry: Duration) -> Status {
 /// When to come back, as gRPC's own retry policies read it (gRFC A6).
 fn push_back(status: &mut Status, retry: Duration) {
     let millis = MetadataValue::from(u64::try_from(retry.as_millis()).unwrap_or(u64::MAX));
-    status.metadata_mut().insert("grpc-retry-pushback-ms", millis);
+    status.metadata_mut().insert(PUSH_BACK, millis);
+}
+
+/// The HTTP status of a gRPC code, and the code's name in JSON.
+pub fn http_code(code: Code) -> (StatusCode, &'static str) {
+    match code {
+        Code::Ok => (StatusCode::OK, "ok"),
+        Code::InvalidArgument => (StatusCode::BAD_REQUEST, "invalid_argument"),
+        Code::OutOfRange => (StatusCode::PAYLOAD_TOO_LARGE, "out_of_range"),
+        Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+        Code::PermissionDenied => (StatusCode::FORBIDDEN, "permission_denied"),
+        Code::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+        Code::AlreadyExists => (StatusCode::CONFLICT, "already_exists"),
+        Code::FailedPrecondition => (StatusCode::CONFLICT, "failed_precondition"),
+        Code::Aborted => (StatusCode::CONFLICT, "aborted"),
+        Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "resource_exhausted"),
+        Code::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "unimplemented"),
+        Code::Unavailable | Code::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Code::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
+        Code::DataLoss => (StatusCode::INTERNAL_SERVER_ERROR, "data_loss"),
+        Code::Internal | Code::Unknown => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+/// When a status says to come back.
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    let millis = status.metadata().get(PUSH_BACK)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(millis))
 }
 
 /// The name, or the default one where it is empty.
@@ -64,9 +96,8 @@ pub fn collection_name(name: &str) -> &str {
 
 /// A query, with its URIs fetched: may take long.
 pub fn query(request: pb::QueryRequest, app: &App, collection: &Collection) -> Result<Query> {
-    if request.rerank || request.match_threshold.is_some() {
-        let what = "this server has no image-text matcher yet";
-        return Err(Error::unsupported(what, "leave out rerank and match_threshold"));
+    if !request.rerank && request.match_threshold.is_some() {
+        return Err(Error::invalid("match_threshold without rerank", "set rerank too"));
     }
     if request.terms.len() > MAX_TERMS {
         let what = format!("{} terms", request.terms.len());
@@ -77,6 +108,8 @@ pub fn query(request: pb::QueryRequest, app: &App, collection: &Collection) -> R
         Ok(pb::Side::Unspecified | pb::Side::Image) => Side::Image,
         Ok(pb::Side::Caption) => Side::Caption,
         Ok(pb::Side::Both) => Side::Both,
+        Ok(pb::Side::Words) => Side::Words,
+        Ok(pb::Side::All) => Side::All,
         Err(_) => {
             return Err(Error::invalid(format!("side {}", request.side), "use a value of the enum Side"));
         }
@@ -89,8 +122,14 @@ pub fn query(request: pb::QueryRequest, app: &App, collection: &Collection) -> R
         min_score: request.score_threshold,
         ef: request.ef.map(|n| n as usize),
         exact: request.exact,
+        rerank: request.rerank.then(|| rerank(request.rerank_top, request.match_threshold)),
         ..Query::new(terms.collect::<Result<_>>()?)
     })
+}
+
+fn rerank(top: Option<u32>, min_match: Option<f32>) -> Rerank {
+    let usual = Rerank::default();
+    Rerank { top: top.map_or(usual.top, |top| top as usize), min_match, ..usual }
 }
 
 fn term(at: usize, term: pb::Term, app: &App, collection: &Collection) -> Result<Term> {
@@ -212,6 +251,7 @@ pub fn hit(hit: Hit, with_payload: bool, with_captions: bool) -> pb::Hit {
         key: hit.key,
         score: hit.score,
         r#match: hit.matched,
+        unmatched: hit.unmatched,
         captions: if with_captions { hit.captions } else { vec![] },
         payload: with_payload.then(|| fields(hit.payload)),
     }
@@ -219,7 +259,6 @@ pub fn hit(hit: Hit, with_payload: bool, with_captions: bool) -> pb::Hit {
 
 /// An item with what was asked for.
 pub fn item(item: Item, with_payload: bool, with_captions: bool) -> pb::Item {
-    let taken = item.taken.and_then(|second| jiff::Timestamp::from_second(second).ok());
     pb::Item {
         id: item.id.0,
         key: item.key,
@@ -228,7 +267,7 @@ pub fn item(item: Item, with_payload: bool, with_captions: bool) -> pb::Item {
         width: item.width,
         height: item.height,
         format: item.format,
-        taken: taken.map(|t| t.to_zoned(jiff::tz::TimeZone::UTC).datetime().to_string()),
+        taken: item.taken.map(local_time),
         captions: if with_captions { item.captions } else { vec![] },
         exif: with_payload.then(|| fields(item.exif)),
         payload: with_payload.then(|| fields(item.payload)),
@@ -251,7 +290,7 @@ pub fn collection(info: Info) -> pb::Collection {
 }
 
 /// A payload as a message.
-fn fields(payload: Payload) -> prost_types::Struct {
+pub fn fields(payload: Payload) -> prost_types::Struct {
     prost_types::Struct { fields: payload.into_iter().map(|(name, json)| (name, of_json(json))).collect() }
 }
 

@@ -4,7 +4,9 @@ use super::app::{App, stopped};
 use super::proto::v1;
 use crate::engine::Caller;
 use crate::error::{Error, Result};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -21,9 +23,17 @@ const SERVICES: [&str; 5] = [
     <v1::answer_server::AnswerServer<App> as NamedService>::NAME,
 ];
 
+/// How long what a try came to is told to others who ask.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// When someone tried, and why it failed where it did.
+type Tried = (Instant, Result<(), String>);
+
 /// What the health service tells.
+#[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
+    last: Arc<Mutex<Option<Tried>>>,
 }
 
 impl Health {
@@ -41,7 +51,21 @@ impl Health {
                 () = stopped(stopping) => tell(&telling, false).await,
             }
         });
-        Health { reporter }
+        Health { reporter, last: Arc::default() }
+    }
+
+    /// Tries now, unless someone did a moment ago. Too much to do is not illness.
+    pub async fn check(&self, app: &App) -> Result<(), String> {
+        let mut last = self.last.lock().await;
+        if let Some((_, told)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return told.clone();
+        }
+        let told = match try_once(app.clone()).await {
+            Ok(()) | Err(Error::Overloaded { .. }) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        *last = Some((Instant::now(), told.clone()));
+        told
     }
 
     /// The gRPC service.

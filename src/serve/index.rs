@@ -49,86 +49,105 @@ impl Heard {
 }
 
 /// Begins a run. It ends when it is done, when the client leaves or the `deadline` passes, or when the server stops.
+///
+/// # Errors
+/// What is wrong with the request, before anything is told.
 pub async fn start(
     app: App,
     request: pb::IndexRequest,
     deadline: Option<Instant>,
 ) -> Result<ReceiverStream<Result<pb::IndexProgress, Status>>, Status> {
-    if request.sources.is_empty() {
-        return Err(convert::status(Error::invalid("no sources", "name at least one folder")));
-    }
+    let there = app.clone();
+    let run = app.work.run(deadline, move |_| Run::of(&there, request)).await?;
     let (progress, stream) = mpsc::channel(16);
-    let (heard, cancel) = (Heard::default(), Cancel::default());
-    let (worker, heard_there, cancel_there) = (app.clone(), heard.clone(), cancel.clone());
     tokio::spawn(async move {
-        let running = worker.clone();
-        let work = running.work.run(None, move |_| run(&worker, request, &heard_there, &cancel_there));
-        tokio::pin!(work);
-        let mut ticks = tokio::time::interval(EVERY);
-        let late = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let left = async {
-            tokio::select! {
-                () = progress.closed() => {}
-                () = stopped(app.stopping.clone()) => {}
-                () = late => {}
-            }
-        };
-        tokio::pin!(left);
-        let ended = loop {
-            tokio::select! {
-                ended = &mut work => break ended,
-                () = &mut left, if !cancel.is_set() => cancel.set(),
-                _ = ticks.tick() => {
-                    // A client too slow to read this message hears the next one; refusals are told at the end.
-                    if let Ok(place) = progress.try_reserve() {
-                        place.send(Ok(heard.progress()));
-                    }
-                }
-            }
-        };
-        let last = match ended {
-            Ok(_) if cancel.is_set() => {
-                Err(Status::unavailable("the run was stopped: what was indexed stays, call again to go on"))
-            }
-            Ok(summary) => Ok(pb::IndexProgress { summary: Some(told(&summary)), ..heard.progress() }),
-            Err(status) => Err(status),
-        };
+        let last = tell(&app, run, deadline, &progress).await;
         _ = progress.send(last).await;
     });
     Ok(ReceiverStream::new(stream))
 }
 
-fn run(app: &App, request: pb::IndexRequest, heard: &Heard, cancel: &Cancel) -> Result<Summary> {
-    let name = convert::collection_name(&request.collection);
-    let collection = match app.engine.collection(name) {
-        Ok(collection) => collection,
-        // Nothing was indexed there yet, so that only the operator's folders can be: no collection is made for others.
-        Err(Error::NotFound { .. }) => {
-            app.sources.check_opened(&request.sources)?;
-            app.engine.collection_or_new(name, app.model(&request.model))?
-        }
-        Err(error) => return Err(error),
-    };
-    if !request.model.is_empty() {
-        app.engine.collection_or_new(name, Some(&request.model))?;
-    }
-    let sources: Vec<PathBuf> =
-        request.sources.iter().map(|source| allowed(app, &collection, source)).collect::<Result<_>>()?;
-    let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
-    let options = IndexOptions { captions, prune: request.prune, ..IndexOptions::default() };
-    let summary = ingest::sync(&collection, &ingest::open_folders(&sources)?, &options, heard, cancel);
-    app.sources.forget(&collection);
-    summary
+/// A run that may be made.
+struct Run {
+    collection: Arc<Collection>,
+    sources: Vec<PathBuf>,
+    options: IndexOptions,
 }
 
-/// The real path of a source within the roots.
-fn allowed(app: &App, collection: &Collection, source: &str) -> Result<PathBuf> {
-    app.sources.within(&path(source)?, collection)
+impl Run {
+    fn of(app: &App, request: pb::IndexRequest) -> Result<Self> {
+        if request.sources.is_empty() {
+            return Err(Error::invalid("no sources", "name at least one folder"));
+        }
+        let name = convert::collection_name(&request.collection);
+        let collection = match app.engine.collection(name) {
+            Ok(collection) => collection,
+            // Nothing was indexed there yet, so that only the operator's folders can be: no collection is made for others.
+            Err(Error::NotFound { .. }) => {
+                app.sources.check_opened(&request.sources)?;
+                app.engine.collection_or_new(name, app.model(&request.model))?
+            }
+            Err(error) => return Err(error),
+        };
+        if !request.model.is_empty() {
+            app.engine.collection_or_new(name, Some(&request.model))?;
+        }
+        let within = |source: &String| app.sources.within(&path(source)?, &collection);
+        let sources: Vec<PathBuf> = request.sources.iter().map(within).collect::<Result<_>>()?;
+        let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
+        let options = IndexOptions { captions, prune: request.prune, ..IndexOptions::default() };
+        Ok(Run { collection, sources, options })
+    }
+}
+
+/// Runs, telling how it goes; what comes back is the last that the client hears.
+async fn tell(
+    app: &App,
+    run: Run,
+    deadline: Option<Instant>,
+    progress: &mpsc::Sender<Result<pb::IndexProgress, Status>>,
+) -> Result<pb::IndexProgress, Status> {
+    let (heard, cancel) = (Heard::default(), Cancel::default());
+    let (there, heard_there, cancel_there) = (app.clone(), heard.clone(), cancel.clone());
+    let work = app.work.run(None, move |_| {
+        let summary = ingest::open_folders(&run.sources).and_then(|sources| {
+            ingest::sync(&run.collection, &sources, &run.options, &heard_there, &cancel_there)
+        });
+        there.sources.forget(run.collection.name());
+        summary
+    });
+    tokio::pin!(work);
+    let mut ticks = tokio::time::interval(EVERY);
+    let late = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let left = async {
+        tokio::select! {
+            () = progress.closed() => {}
+            () = stopped(app.stopping.clone()) => {}
+            () = late => {}
+        }
+    };
+    tokio::pin!(left);
+    let summary = loop {
+        tokio::select! {
+            ended = &mut work => break ended?,
+            () = &mut left, if !cancel.is_set() => cancel.set(),
+            _ = ticks.tick() => {
+                // A client too slow to read this message hears the next one; refusals are told at the end.
+                if let Ok(place) = progress.try_reserve() {
+                    place.send(Ok(heard.progress()));
+                }
+            }
+        }
+    };
+    match cancel.is_set() {
+        true => Err(Status::unavailable("the run was stopped: what was indexed stays, call again to go on")),
+        false => Ok(pb::IndexProgress { summary: Some(told(&summary)), ..heard.progress() }),
+    }
 }
 
 /// The path that a source names.

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Where gRPC listens; port 0 takes a free one.
     pub grpc: SocketAddr,
+    /// Where HTTP listens; None for nowhere.
+    pub http: Option<SocketAddr>,
     /// Who may call; none for all who can reach it.
     pub keys: Keys,
     /// Whether others than this machine may call without a key.
@@ -30,6 +32,14 @@ pub struct Settings {
     pub model: Option<String>,
     /// How long requests in flight may take to finish when the server stops.
     pub grace: Duration,
+    /// How long a JSON request may take.
+    pub timeout: Duration,
+    /// How many bytes of thumbnails are remembered.
+    pub thumbnail_bytes: u64,
+    /// Whether the bytes of pictures that came as bytes are kept, so that they can be shown.
+    pub keep_uploads: bool,
+    /// Whether each request is a JSON line on standard error.
+    pub log: bool,
     /// How often health tries the models.
     pub probe: Duration,
 }
@@ -49,6 +59,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             grpc: (Ipv4Addr::LOCALHOST, 50051).into(),
+            http: Some((Ipv4Addr::LOCALHOST, 8080).into()),
             keys: Keys::default(),
             insecure: false,
             tls: None,
@@ -58,6 +69,10 @@ impl Default for Settings {
             roots: vec![],
             model: None,
             grace: Duration::from_secs(20),
+            timeout: Duration::from_secs(60),
+            thumbnail_bytes: 128 << 20,
+            keep_uploads: true,
+            log: false,
             probe: Duration::from_secs(10),
         }
     }
@@ -70,13 +85,14 @@ impl Settings {
             return Err(Error::invalid("a limit of 0", "it is at least 1"));
         }
         let proven = !self.keys.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        if !self.grpc.ip().is_loopback() && !proven && !self.insecure {
-            return Err(Error::invalid(
-                format!("{} lets other machines in, and no key is asked of them", self.grpc),
+        let open = [Some(self.grpc), self.http].into_iter().flatten().find(|a| !a.ip().is_loopback());
+        match open {
+            Some(address) if !proven && !self.insecure => Err(Error::invalid(
+                format!("{address} lets other machines in, and no key is asked of them"),
                 "give --api-key (or --tls-client-ca), listen on 127.0.0.1, or say --insecure",
-            ));
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -96,5 +112,8 @@ mod tests {
         settings.insecure = false;
         settings.keys.add("a-good-key", Access::Read).unwrap();
         assert!(settings.check().is_ok());
+        let http = Some("0.0.0.0:0".parse().unwrap());
+        let settings = Settings { http, ..Settings::default() };
+        assert!(settings.check().unwrap_err().to_string().contains("--insecure"));
     }
 }

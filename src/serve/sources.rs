@@ -5,11 +5,11 @@ use super::index;
 use crate::engine::fetch::{self, Reach};
 use crate::engine::{Collection, decode};
 use crate::error::{Error, Result};
-use crate::types::uri;
+use crate::types::{Item, uri};
 use base64::Engine as _;
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// What URIs of requests may reach.
@@ -52,6 +52,40 @@ impl Sources {
         }
     }
 
+    /// The bytes of an item's picture: those that it came as, where they were kept, else those behind its key. An item's key is whatever brought it says, so that it is believed no more
+    /// than a request's URI.
+    pub fn picture(&self, item: &Item, collection: &Collection) -> Result<Vec<u8>> {
+        if let Some(bytes) = collection.upload(item)? {
+            return Ok(bytes);
+        }
+        let key = item.key.as_str();
+        let known = ["file:", "http:", "https:"].iter().any(|scheme| key.starts_with(scheme));
+        match known {
+            // What is gone is told from what may not be read: the name is known to whoever sees the item.
+            true if key.starts_with("file:") => {
+                let path = uri::uri_to_path(key)?;
+                let gone = path.symlink_metadata().err().filter(|e| e.kind() == std::io::ErrorKind::NotFound);
+                match gone.filter(|_| self.contains(&path, collection)) {
+                    Some(error) => Err(Error::io(path, error)),
+                    None => self.bytes(key, collection),
+                }
+            }
+            true => self.bytes(key, collection),
+            false => Err(Error::NotFound {
+                kind: "picture",
+                name: key.to_owned(),
+                fix: "it came as bytes that were not kept (--forget-uploads, or a restored backup): send it again".to_owned(),
+            }),
+        }
+    }
+
+    /// Whether a path that is not there would lie within a root, by the names on it.
+    fn contains(&self, path: &Path, collection: &Collection) -> bool {
+        let plain = path.components().all(|part| !matches!(part, Component::ParentDir | Component::CurDir));
+        let indexed = self.indexed(collection).unwrap_or_default();
+        plain && self.roots.iter().chain(&indexed).any(|root| path.starts_with(root))
+    }
+
     /// The real path of `path`, where it lies within a root.
     pub fn within(&self, path: &Path, collection: &Collection) -> Result<PathBuf> {
         self.inside(path, || self.indexed(collection))
@@ -73,9 +107,9 @@ impl Sources {
         if within(&self.roots) || within(&more()?) { Ok(real) } else { Err(refused()) }
     }
 
-    /// Forgets which folders were indexed, after some more were.
-    pub fn forget(&self, collection: &Collection) {
-        self.indexed.lock().unwrap_or_else(PoisonError::into_inner).remove(collection.name());
+    /// Forgets which folders were indexed into a collection, after some more were, or all of them went.
+    pub fn forget(&self, collection: &str) {
+        self.indexed.lock().unwrap_or_else(PoisonError::into_inner).remove(collection);
     }
 
     fn indexed(&self, collection: &Collection) -> Result<Vec<PathBuf>> {

@@ -10,9 +10,10 @@ use super::convert;
 use super::proto::v1 as pb;
 use super::proto::v1::upsert_request::Image;
 use super::proto::v1::upsert_response::Outcome;
-use crate::engine::{Collection, NewItem, decode};
+use crate::engine::{Caller, Collection, NewItem, decode};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -88,6 +89,23 @@ async fn run(app: App, mut requests: Streaming<pb::UpsertRequest>, answers: &Sen
         }
         end?;
     }
+}
+
+/// Writes all of `requests`, a batch at a time: the key and the outcome of each, in order.
+pub fn write_all(
+    app: &App,
+    collection: &str,
+    requests: Vec<pb::UpsertRequest>,
+    caller: &Caller,
+) -> Result<Vec<(String, Outcome)>> {
+    let mut outcomes = Vec::with_capacity(requests.len());
+    let mut left = requests.into_iter().peekable();
+    while left.peek().is_some() {
+        // What is written stays, whoever leaves.
+        caller.check()?;
+        outcomes.extend(write(app, (collection.to_owned(), left.by_ref().take(BATCH).collect()))?);
+    }
+    Ok(outcomes)
 }
 
 fn size(request: &pb::UpsertRequest) -> usize {
@@ -168,13 +186,14 @@ fn prepare(
     key: &mut String,
 ) -> Result<NewItem> {
     let limits = decode::Limits::default();
-    let bytes = match request.image {
-        Some(Image::Bytes(bytes)) => bytes,
+    let (bytes, homeless) = match request.image {
+        Some(Image::Bytes(bytes)) => (bytes, true),
         Some(Image::Uri(uri)) => {
-            if key.is_empty() && !uri.starts_with("data:") {
+            let inside = uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
+            if key.is_empty() && !inside {
                 key.clone_from(&uri);
             }
-            app.sources.bytes(&uri, collection)?
+            (app.sources.bytes(&uri, collection)?, inside || *key != uri)
         }
         None => return Err(Error::invalid("no image", "set bytes or uri")),
     };
@@ -195,6 +214,7 @@ fn prepare(
         captions: request.captions,
         payload: request.payload.map(convert::payload).transpose()?.unwrap_or_default(),
         pixels: None,
+        bytes: (homeless && app.keep_uploads).then(|| Arc::from(bytes.as_slice())),
         source: SOURCE.to_owned(),
         stamp: hash.to_string(),
     };
@@ -203,7 +223,7 @@ fn prepare(
         (item.taken, item.exif) = (known.taken, known.exif);
         return Ok(item);
     }
-    let decoded = decode::decode(&bytes, &limits)?;
+    let decoded = app.engine.memory().decode(&bytes, &limits)?;
     item.pixels = Some(collection.prepare(&decoded.image)?);
     (item.width, item.height, item.format) = (decoded.width, decoded.height, decoded.format.to_owned());
     (item.taken, item.exif) = (decoded.taken, decoded.exif);
@@ -239,6 +259,7 @@ fn again(item: &NewItem) -> NewItem {
         captions: item.captions.clone(),
         payload: item.payload.clone(),
         pixels: item.pixels.clone(),
+        bytes: item.bytes.clone(),
         source: item.source.clone(),
         stamp: item.stamp.clone(),
     }

@@ -30,6 +30,11 @@ impl Work {
         Work { places: Arc::new(Semaphore::new(places)) }
     }
 
+    /// How many places are free.
+    pub fn free(&self) -> usize {
+        self.places.available_permits()
+    }
+
     /// Runs `work` on a thread that may block.
     ///
     /// Dropping the future, as happens when a client goes away, tells the work's [`Caller`] so; the place is free when the work

@@ -7,7 +7,8 @@
 //! 5. `seal`       moves vectors from rows into blocks of 256; `graph` publishes what can be built again from them.
 //! 6. `compact`    copies everything into a fresh generation and makes it the live one; `sweep` removes what nothing names.
 //! 7. `backup` and `restore` carry collections as one file, and `check` reads all there is and lists what is wrong.
-//! 8. this file opens the store, commits batches, and answers look-ups and scans.
+//! 8. `uploads`    keeps files that came as bytes and have no other home.
+//! 9. this file opens the store, commits batches, and answers look-ups and scans.
 //!
 //! Committed means flushed: when [`Store::commit`] returns, a killed process or a failed power supply loses nothing of the
 //! batch. Rows stand in one tree, since sled's batches are atomic only within a tree. Vectors and graphs stand in files,
@@ -30,6 +31,7 @@ mod restore;
 mod rows;
 mod seal;
 mod sweep;
+mod uploads;
 
 pub use backup::BackedUp;
 pub use batch::Batch;

@@ -31,6 +31,7 @@ impl Store {
         if swept {
             live.rows.flush()?;
         }
+        self.sweep_uploads(&collections);
         sweep_files(&live, &spaces)
     }
 

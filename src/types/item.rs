@@ -73,6 +73,14 @@ impl fmt::Display for Modality {
     }
 }
 
+/// Seconds since 1970-01-01T00:00:00 as a person's clock shows them: `2024-05-31T18:00:00`. A year that no clock shows is
+/// written as its seconds.
+pub fn local_time(second: i64) -> String {
+    let stamp = jiff::Timestamp::from_second(second).ok();
+    let shown = stamp.map(|t| t.to_zoned(jiff::tz::TimeZone::UTC).datetime().to_string());
+    shown.unwrap_or_else(|| second.to_string())
+}
+
 /// One image as the store keeps it, without its vectors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Item {

@@ -13,4 +13,4 @@ pub mod uri;
 
 pub use filter::Filter;
 pub use item::{ContentHash, Item, ItemId, Modality, Payload};
-pub use query::{Hit, Query, Side, Term, TermKind};
+pub use query::{Hit, Query, Rerank, Side, Term, TermKind};

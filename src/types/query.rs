@@ -2,6 +2,7 @@
 
 use super::{Filter, ItemId, Payload};
 use serde::Serialize;
+use std::time::Duration;
 
 /// A question: weighted terms, and which of the items may answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Query {
     pub ef: Option<usize>,
     /// Scan everything instead of searching the graph.
     pub exact: bool,
+    /// Whether a matcher looks at the best hits once more, and how long.
+    pub rerank: Option<Rerank>,
 }
 
 impl Query {
@@ -36,7 +39,28 @@ impl Query {
             min_score: None,
             ef: None,
             exact: false,
+            rerank: None,
         }
+    }
+}
+
+/// How the best hits are held against the query's words by an image-text matcher, which reads picture and words together.
+///
+/// Hits that were looked at come first, by the probability that they match and their cosine together; those that were not
+/// (beyond `top`, beyond `budget`, or with a picture that is gone) keep their order behind them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rerank {
+    /// How many of the best hits are looked at; at least 1.
+    pub top: usize,
+    /// How long looking may take, model loading aside. The first few hits are always looked at.
+    pub budget: Duration,
+    /// Only hits with at least this probability; those that were not looked at have none, and drop out.
+    pub min_match: Option<f32>,
+}
+
+impl Default for Rerank {
+    fn default() -> Self {
+        Rerank { top: 32, budget: Duration::from_secs(3), min_match: None }
     }
 }
 
@@ -50,6 +74,10 @@ pub enum Side {
     Caption,
     /// Both, fused by reciprocal rank; the score is the picture's cosine.
     Both,
+    /// The very words, in captions and file names (BM25); the score is the picture's cosine.
+    Words,
+    /// Picture, captions and words, fused by reciprocal rank; the score is the picture's cosine.
+    All,
 }
 
 /// One thing to look for, or, with a negative weight, to stay away from.
@@ -94,6 +122,9 @@ pub struct Hit {
     /// Probability that picture and words match, where a matcher reranked.
     #[serde(rename = "match")]
     pub matched: Option<f32>,
+    /// Why a hit that was to be looked at has no probability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unmatched: Option<String>,
     /// The item's captions.
     pub captions: Vec<String>,
     /// The item's payload.

@@ -6,11 +6,16 @@
 //! 4. `exif`  reads orientation, date, camera, lens and place.
 //! 5. The pixels are decoded, laid on white where they are transparent, and turned upright ([`Opened::decode`]).
 //!
+//! `looks` is a picture's perceptual hash.
+//!
 //! A refusal is always [`Error::Image`] with a reason that a person can act on. A decoder that panics is a refusal too.
 //! Nothing here knows of files, collections or models.
 
 mod exif;
 mod jpeg;
+mod looks;
+
+pub use looks::looks;
 
 use crate::error::{Error, Result};
 use crate::types::Payload;
@@ -85,11 +90,7 @@ pub struct Opened<'a> {
 
 /// Decodes `bytes`; see [`open`] and [`Opened::decode`].
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded> {
-    let opened = open(bytes, limits)?;
-    let facts = opened.facts.clone();
-    let image = opened.decode()?;
-    let Facts { width, height, format, taken, exif } = facts;
-    Ok(Decoded { image, width, height, format, taken, exif })
+    open(bytes, limits)?.finish()
 }
 
 /// Reads the header of `bytes` and checks it against `limits`; takes no memory for pixels.
@@ -102,6 +103,14 @@ pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Opened<'a>> {
 }
 
 impl Opened<'_> {
+    /// The pixels and the facts.
+    pub fn finish(self) -> Result<Decoded> {
+        let facts = self.facts.clone();
+        let image = self.decode()?;
+        let Facts { width, height, format, taken, exif } = facts;
+        Ok(Decoded { image, width, height, format, taken, exif })
+    }
+
     /// The pixels: RGB, upright; what is transparent is laid on white.
     pub fn decode(self) -> Result<RgbImage> {
         let name = self.facts.format;

@@ -11,13 +11,13 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 pub struct Column {
     /// The rows that hold anything.
     there: RoaringBitmap,
-    numbers: Sorted<Number>,
+    pub(super) numbers: Sorted<Number>,
     /// Text that is no date; `dates` has the text that is, as it is written, and `times` has what it means.
-    texts: Sorted<Box<str>>,
+    pub(super) texts: Sorted<Box<str>>,
     dates: Sorted<Box<str>>,
-    times: Sorted<i64>,
-    bools: Sorted<bool>,
-    places: Sorted<Place>,
+    pub(super) times: Sorted<i64>,
+    pub(super) bools: Sorted<bool>,
+    pub(super) places: Sorted<Place>,
 }
 
 impl Column {

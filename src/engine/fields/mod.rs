@@ -4,12 +4,14 @@
 //!    into the slots of their captions.
 //! 2. `column` keeps a field's values by type, in order (`sorted`), each with its rows (`rows`).
 //! 3. [`Fields::passing`] turns every condition into a set of rows, and `and`, `or` and `not` into set arithmetic.
-//! 4. [`Fields::check`] tells a wrong name or type from a condition that nothing fits; `wrong` words it.
+//! 4. `facets` says what there is to filter by.
+//! 5. [`Fields::check`] tells a wrong name or type from a condition that nothing fits; `wrong` words it.
 //!
 //! What it must not know: the store, vectors, models. What an item holds under a field's name is said in
 //! [`types::filter`](crate::types::filter) alone, and `Filter::passes` is what the tests hold this against.
 
 mod column;
+mod facets;
 mod rows;
 mod slots;
 mod sorted;
@@ -19,6 +21,7 @@ use crate::error::Result;
 use crate::types::Item;
 use crate::types::filter::{Filter, Op, Test, each_value};
 use column::Column;
+pub use facets::{Facet, FacetKind};
 use roaring::RoaringBitmap;
 use slots::Captions;
 use std::collections::BTreeMap;

@@ -22,6 +22,14 @@ impl Rows {
         }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        match self {
+            Rows::One(_) => 1,
+            Rows::Many(rows) => rows.len(),
+        }
+    }
+
     /// Takes a row out; whether none is left.
     pub fn remove(&mut self, row: u32) -> bool {
         match self {

@@ -72,6 +72,21 @@ impl<K: Ord> Sorted<K> {
         sound.then(|| self.0.range::<Q, _>((low, high))).into_iter().flatten()
     }
 
+    /// The values, rising.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
+        self.0.keys()
+    }
+
+    /// The values, rising, each with the number of its rows.
+    pub fn counts(&self) -> impl Iterator<Item = (&K, u64)> {
+        self.0.iter().map(|(value, rows)| (value, rows.len()))
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

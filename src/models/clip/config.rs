@@ -5,7 +5,6 @@ use crate::models::act::Activation;
 use crate::models::files::{CONFIG, ModelFiles};
 use crate::models::kind::Kind;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Both towers and what joins them.
@@ -139,8 +138,8 @@ impl ClipConfig {
             })? as usize,
         };
         let config = ClipConfig {
-            text: section(files, &json, "text_config")?,
-            vision: section(files, &json, "vision_config")?,
+            text: files.section(&json, "text_config")?,
+            vision: files.section(&json, "vision_config")?,
             projection_dim,
         };
         config.check().map_err(|reason| files.error(format!("{CONFIG}: {reason}")))?;
@@ -155,51 +154,65 @@ impl ClipConfig {
             ("text_config.intermediate_size", t.intermediate_size),
             ("text_config.num_attention_heads", t.num_attention_heads),
             ("text_config.max_position_embeddings", t.max_position_embeddings.saturating_sub(2)),
-            ("vision_config.hidden_size", v.hidden_size),
-            ("vision_config.intermediate_size", v.intermediate_size),
-            ("vision_config.num_attention_heads", v.num_attention_heads),
-            ("vision_config.patch_size", v.patch_size),
-            ("vision_config.image_size", v.image_size / v.patch_size.max(1)),
         ];
         if let Some((field, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(format!("{field} is too small"));
         }
-        if v.num_channels != 3 {
-            return Err(format!("vision_config.num_channels is {}, expected 3", v.num_channels));
+        if t.hidden_size % t.num_attention_heads != 0 {
+            let (width, heads) = (t.hidden_size, t.num_attention_heads);
+            return Err(format!("text_config.hidden_size {width} can't be shared among {heads} heads"));
         }
-        for (tower, width, heads) in
-            [("text", t.hidden_size, t.num_attention_heads), ("vision", v.hidden_size, v.num_attention_heads)]
-        {
-            if width % heads != 0 {
-                return Err(format!(
-                    "{tower}_config.hidden_size {width} can't be shared among {heads} heads"
-                ));
-            }
-        }
-        Ok(())
+        v.check()
     }
 }
 
 impl VisionConfig {
+    /// Reads the vision tower's sizes from the `config.json` of `files`: its `vision_config`, or all of it where it is of a
+    /// vision tower alone.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] naming the field.
+    pub fn read(files: &ModelFiles) -> Result<Self> {
+        let mut json = files.json(CONFIG)?;
+        if json["model_type"] == "clip_vision_model" {
+            json = serde_json::json!({ "vision_config": json });
+        }
+        match json["vision_config"]["model_type"].as_str() {
+            None | Some("clip_vision_model") => {}
+            Some(other) => {
+                return Err(files.error(format!(
+                    "{CONFIG}: vision_config.model_type is {other:?}, expected \"clip_vision_model\""
+                )));
+            }
+        }
+        let config: VisionConfig = files.section(&json, "vision_config")?;
+        config.check().map_err(|reason| files.error(format!("{CONFIG}: {reason}")))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let sizes = [
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("patch_size", self.patch_size),
+            ("image_size", self.image_size / self.patch_size.max(1)),
+        ];
+        if let Some((field, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(format!("vision_config.{field} is too small"));
+        }
+        if self.num_channels != 3 {
+            return Err(format!("vision_config.num_channels is {}, expected 3", self.num_channels));
+        }
+        let (width, heads) = (self.hidden_size, self.num_attention_heads);
+        if width % heads != 0 {
+            return Err(format!("vision_config.hidden_size {width} can't be shared among {heads} heads"));
+        }
+        Ok(())
+    }
+
     /// Patches along each side; what is left over at the edges is not looked at.
     pub fn grid(&self) -> usize {
         self.image_size / self.patch_size
     }
-}
-
-/// A tower's section. Files from before 2023 may have it twice, as `text_config` and `text_config_dict`: there the latter,
-/// with its defaults, overrides the former, as transformers has it.
-fn section<T: DeserializeOwned>(files: &ModelFiles, json: &Value, name: &str) -> Result<T> {
-    let legacy = format!("{name}_dict");
-    let (name, value) = match (&json[&legacy], &json[name]) {
-        (Value::Null, Value::Null) => (name, Value::Object(Default::default())),
-        (Value::Null, value) => (name, value.clone()),
-        (value, _) => (legacy.as_str(), value.clone()),
-    };
-    // A null means the default, as if the key were not there.
-    let value = match value {
-        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect()),
-        other => other,
-    };
-    serde_json::from_value(value).map_err(|e| files.error(format!("{CONFIG}: {name}: {e}")))
 }

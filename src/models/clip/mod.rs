@@ -1,12 +1,11 @@
 //! CLIP (Radford et al. 2021, arXiv:2103.00020): pictures and texts in one space.
 //!
 //! 1. `config`  reads `config.json`.
-//! 2. `encoder` is the transformer that both towers share.
-//! 3. `vision`  turns pixels into the class token's state, `text` turns token ids into the end token's state.
-//! 4. Here each state is projected, made unit length and checked.
+//! 2. `vision` turns pixels into the class token's state, `text` turns token ids into the end token's state; both stand on
+//!    `models::encoder`.
+//! 3. Here each state is projected, made unit length and checked.
 
 mod config;
-mod encoder;
 mod text;
 mod vision;
 
@@ -15,6 +14,7 @@ pub use text::{Pooling, TextTower, TokenBatch};
 pub use vision::VisionTower;
 
 use super::files::ModelFiles;
+use super::layers::unit_rows;
 use super::options::ModelOptions;
 use super::preprocess::{Pixels, Preprocess};
 use super::tokenizer::TextTokenizer;
@@ -58,14 +58,7 @@ impl Clip {
         let config = ClipConfig::read(files)?;
         let (device, dtype) = options.resolve()?;
         let preprocess = Preprocess::read(files)?;
-        let side = config.vision.image_size as u32;
-        if preprocess.output() != Some((side, side)) {
-            return Err(files.error(format!(
-                "{} makes pictures of {}, and config.json wants vision_config.image_size {side}",
-                files.preprocessor()?,
-                preprocess.output().map_or("varying size".to_owned(), |(h, w)| format!("{h} x {w} pixels")),
-            )));
-        }
+        preprocess.must_make(files, config.vision.image_size)?;
         let tokenizer = TextTokenizer::read(files, config.text.max_position_embeddings)?;
         let pooling = Pooling::of(&config.text);
         check_tokenizer(files, &tokenizer, &config.text, pooling)?;
@@ -130,7 +123,7 @@ impl Clip {
         let mut embeddings = Vec::with_capacity(batch.len());
         for pixels in batch.chunks(BATCH) {
             let states = self.network.vision.forward(&self.pixel_tensor(pixels)?)?;
-            embeddings.extend(unit(&self.network.visual_projection.forward(&states)?)?);
+            embeddings.extend(unit_rows(&self.network.visual_projection.forward(&states)?)?);
         }
         Ok(embeddings)
     }
@@ -146,7 +139,7 @@ impl Clip {
             let ids = self.token_ids(texts)?;
             let ends = ids.iter().map(|ids| self.end(ids)).collect::<Result<Vec<_>>>()?;
             let states = self.network.text.forward(&TokenBatch::new(&ids, &self.device)?, &ends)?;
-            embeddings.extend(unit(&self.network.text_projection.forward(&states)?)?);
+            embeddings.extend(unit_rows(&self.network.text_projection.forward(&states)?)?);
         }
         Ok(embeddings)
     }
@@ -174,18 +167,7 @@ impl Clip {
     /// # Errors
     /// [`Error::Invalid`] for pixels that another model prepared.
     pub fn pixel_tensor(&self, batch: &[Pixels]) -> Result<Tensor> {
-        let (height, width) = self.preprocess.output().unwrap_or_default();
-        let mut values = Vec::with_capacity(batch.len() * 3 * (height * width) as usize);
-        for pixels in batch {
-            if pixels.size() != (height, width) {
-                return Err(Error::invalid(
-                    format!("pixels of size {:?}", pixels.size()),
-                    format!("pixels that {} prepared: {height} x {width}", self.name),
-                ));
-            }
-            values.extend_from_slice(pixels.values());
-        }
-        let shape = (batch.len(), 3, height as usize, width as usize);
+        let (values, shape) = self.preprocess.stack(&self.name, batch)?;
         Ok(Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)?)
     }
 
@@ -215,13 +197,8 @@ fn check_tokenizer(
     config: &TextConfig,
     pooling: Pooling,
 ) -> Result<()> {
+    tokenizer.must_fit(files, config.vocab_size)?;
     let name = files.tokenizer()?.first().copied().unwrap_or_default();
-    if let Some(highest) = tokenizer.highest_id().filter(|id| *id as usize >= config.vocab_size) {
-        let size = config.vocab_size;
-        return Err(
-            files.error(format!("{name} has the token id {highest}, and text_config.vocab_size is {size}"))
-        );
-    }
     let sample = tokenizer.encode("a")?;
     match pooling {
         Pooling::FirstOf(eos) if !sample.contains(&eos) => Err(files.error(format!(
@@ -229,18 +206,4 @@ fn check_tokenizer(
         ))),
         _ => Ok(()),
     }
-}
-
-/// The rows of `x`, (batch, dim), as f32 vectors of unit length.
-fn unit(x: &Tensor) -> Result<Vec<Vec<f32>>> {
-    let mut rows = x.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-    for row in &mut rows {
-        let norm = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-        if !norm.is_finite() || norm == 0.0 {
-            let reason = format!("an embedding has norm {norm}; in f16 this is an overflow: try f32");
-            return Err(Error::Compute { reason });
-        }
-        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
-    }
-    Ok(rows)
 }

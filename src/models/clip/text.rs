@@ -1,8 +1,8 @@
 //! The text tower: token and position embeddings, a causal transformer, the state of the end token.
 
 use super::config::TextConfig;
-use super::encoder::{Encoder, EncoderConfig};
 use crate::Result;
+use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
 use crate::models::weights::Scope;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Embedding, LayerNorm, Module};
@@ -94,6 +94,7 @@ impl TextTower {
             heads: config.num_attention_heads,
             activation: config.hidden_act,
             eps: config.layer_norm_eps,
+            names: AttentionNames::Apart,
         };
         Ok(TextTower {
             tokens: embeddings.embedding("token_embedding", config.vocab_size, width)?,

@@ -1,8 +1,9 @@
 //! The vision tower: patches, a class token, a transformer.
 
 use super::config::VisionConfig;
-use super::encoder::{Encoder, EncoderConfig};
 use crate::Result;
+use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
+use crate::models::layers::patchify;
 use crate::models::weights::Scope;
 use candle_core::{IndexOp, Tensor};
 use candle_nn::{LayerNorm, Linear, Module};
@@ -34,8 +35,8 @@ impl VisionTower {
             heads: config.num_attention_heads,
             activation: config.hidden_act,
             eps: config.layer_norm_eps,
+            names: AttentionNames::Apart,
         };
-        // Patches don't overlap, so the convolution is one product over flattened patches.
         let patches = embeddings.get("patch_embedding.weight", (width, config.num_channels, patch, patch))?;
         Ok(VisionTower {
             class: embeddings.get("class_embedding", width)?,
@@ -67,16 +68,8 @@ impl VisionTower {
     }
 
     fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
-        let (batch, channels, ..) = pixels.dims4()?;
-        let (patch, grid) = (self.patch, self.grid);
-        let side = patch * grid;
-        let pixels = pixels.narrow(2, 0, side)?.narrow(3, 0, side)?.contiguous()?;
-        let patches = pixels
-            .reshape((batch, channels, grid, patch, grid, patch))?
-            .permute((0, 2, 4, 1, 3, 5))?
-            .reshape((batch, grid * grid, channels * patch * patch))?;
-        let patches = self.patches.forward(&patches)?;
-        let class = self.class.broadcast_as((batch, 1, self.class.elem_count()))?;
+        let patches = self.patches.forward(&patchify(pixels, self.patch, self.grid)?)?;
+        let class = self.class.broadcast_as((pixels.dim(0)?, 1, self.class.elem_count()))?;
         let tokens = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions)?;
         Ok(self.pre_norm.forward(&tokens)?)
     }

@@ -154,7 +154,9 @@ fn cached_files(spec: &str, repo: &RepoId, cache: &RepoCache) -> Result<ModelFil
     };
     let files = ModelFiles::from_dir(spec, &dir)?;
     files.blob(super::files::CONFIG)?;
-    files.preprocessor()?;
+    if files.tower_name().is_none() {
+        files.preprocessor()?;
+    }
     files.tokenizer()?;
     files.weights()?;
     Ok(files)

@@ -11,6 +11,8 @@ use serde_json::Value;
 /// The steps a picture goes through, in this order; None skips one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
+    /// Make a square of it first, on a ground of this colour.
+    pub square: Option<[u8; 3]>,
     /// Scale to a size.
     pub resize: Option<(Target, Filter)>,
     /// Cut (height, width) from the middle, with black where the picture is smaller.
@@ -39,6 +41,8 @@ struct Defaults {
     resample: u64,
     mean: [f32; 3],
     std: [f32; 3],
+    /// Whether `do_pad` makes a square.
+    squares: bool,
 }
 
 const CLIP_MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
@@ -93,7 +97,10 @@ fn transformers(json: &Value) -> Parsed<Recipe> {
     if std.contains(&0.0) {
         return Err(format!("image_std is {std:?}, which can't be divided by"));
     }
+    // LLaVA-NeXT's `do_pad` is about batches of tiles, not about squares.
+    let square = defaults.squares && flag(json, "do_pad", false)?;
     Ok(Recipe {
+        square: square.then_some(ground(mean)),
         resize: flag(json, "do_resize", true)?.then_some((size, filter)),
         crop: flag(json, "do_center_crop", defaults.crop.is_some())?.then_some(crop),
         rescale: flag(json, "do_rescale", true)?.then_some(factor),
@@ -110,14 +117,21 @@ fn defaults(json: &Value) -> Parsed<Defaults> {
     });
     let (clip, half) = ((CLIP_MEAN, CLIP_STD), ([0.5; 3], [0.5; 3]));
     let (size, square, crop, resample, (mean, std)) = match family {
-        None | Some("CLIP") => (Target::ShortestEdge(224), false, Some((224, 224)), 3, clip),
+        None | Some("CLIP" | "Llava" | "LlavaNext") => {
+            (Target::ShortestEdge(224), false, Some((224, 224)), 3, clip)
+        }
         Some("Blip") => (Target::Exact(384, 384), true, None, 3, clip),
         Some("ViT") => (Target::Exact(224, 224), true, None, 2, half),
         Some(_) => {
             return Err(format!("image_processor_type {:?} is not a known one", named.unwrap_or_default()));
         }
     };
-    Ok(Defaults { size, square, crop, resample, mean, std })
+    Ok(Defaults { size, square, crop, resample, mean, std, squares: family == Some("Llava") })
+}
+
+/// The colour that becomes zero when it is normalised, as far as 8 bits go.
+pub(crate) fn ground(mean: [f32; 3]) -> [u8; 3] {
+    mean.map(|value| (f64::from(value) * 255.0) as u8)
 }
 
 /// OpenCLIP's own file: the shorter edge to the model's size, bicubic, then the middle.
@@ -142,6 +156,7 @@ fn open_clip(json: &Value) -> Parsed<Recipe> {
         Some(other) => return Err(format!("interpolation {other:?} is neither bicubic nor bilinear")),
     };
     Ok(Recipe {
+        square: None,
         resize: Some((target, filter)),
         crop: Some((height, width)),
         rescale: Some(1.0 / 255.0),

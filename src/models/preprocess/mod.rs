@@ -9,12 +9,16 @@
 mod config;
 mod resample;
 
+pub(crate) use config::ground;
 pub use config::{Recipe, Target};
 pub use resample::Filter;
 
 use super::files::ModelFiles;
 use crate::{Error, Result};
 use resample::{Axis, resample};
+
+/// The longest side of a square that pictures are padded to.
+const LARGEST_SQUARE: u32 = 4096;
 
 /// A picture as a vision tower reads it: 3 x height x width, colour planes in the order red, green, blue.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +39,9 @@ impl Pixels {
         (self.height, self.width)
     }
 }
+
+/// Several pictures' values, and their shape.
+type Stack = (Vec<f32>, (usize, usize, usize, usize));
 
 /// A recipe that is ready to run, on any thread.
 #[derive(Clone, Debug)]
@@ -74,6 +81,39 @@ impl Preprocess {
         }
     }
 
+    /// # Errors
+    /// [`Error::Model`] when what comes out is not the square of `side` pixels that the vision tower wants.
+    pub(crate) fn must_make(&self, files: &ModelFiles, side: usize) -> Result<()> {
+        let side = side as u32;
+        if self.output() == Some((side, side)) {
+            return Ok(());
+        }
+        Err(files.error(format!(
+            "{} makes pictures of {}, and config.json wants vision_config.image_size {side}",
+            files.preprocessor()?,
+            self.output().map_or("varying size".to_owned(), |(h, w)| format!("{h} x {w} pixels")),
+        )))
+    }
+
+    /// The values of `batch` one after another, and their shape: (batch, 3, height, width). `model` is named in the error.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for pixels that another model prepared.
+    pub(crate) fn stack(&self, model: &str, batch: &[Pixels]) -> Result<Stack> {
+        let (height, width) = self.output().unwrap_or_default();
+        let mut values = Vec::with_capacity(batch.len() * 3 * (height * width) as usize);
+        for pixels in batch {
+            if pixels.size() != (height, width) {
+                return Err(Error::invalid(
+                    format!("pixels of size {:?}", pixels.size()),
+                    format!("pixels that {model} prepared: {height} x {width}"),
+                ));
+            }
+            values.extend_from_slice(pixels.values());
+        }
+        Ok((values, (batch.len(), 3, height as usize, width as usize)))
+    }
+
     /// Takes `image` through the recipe.
     ///
     /// # Errors
@@ -83,9 +123,44 @@ impl Preprocess {
         if width == 0 || height == 0 {
             return Err(Error::image("the image has no pixels"));
         }
-        let plan = Plan::new(&self.recipe, (height as usize, width as usize));
+        let squared = match self.recipe.square {
+            Some(ground) if width != height => Some(self.square(image, ground)),
+            _ => None,
+        };
+        let image = squared.as_ref().unwrap_or(image);
+        let plan = Plan::new(&self.recipe, (image.height() as usize, image.width() as usize));
         let scaled = resample(image.as_raw(), &plan.columns.axis, &plan.rows.axis, plan.filter);
         Ok(self.normalize(&scaled, &plan))
+    }
+
+    /// `image` scaled to exactly (height, width) by the recipe's filter, and nothing else done to it.
+    pub fn scale(&self, image: &image::RgbImage, (height, width): (u32, u32)) -> image::RgbImage {
+        let axis = |source: u32, scaled: u32| Axis {
+            source: source as usize,
+            scaled: scaled as usize,
+            kept: 0..scaled as usize,
+        };
+        let filter = self.recipe.resize.map_or(Filter::Bicubic, |(_, filter)| filter);
+        let scaled =
+            resample(image.as_raw(), &axis(image.width(), width), &axis(image.height(), height), filter);
+        image::RgbImage::from_raw(width, height, scaled).unwrap_or_default()
+    }
+
+    /// `image` in the middle of a square of colour `ground`.
+    fn square(&self, image: &image::RgbImage, ground: [u8; 3]) -> image::RgbImage {
+        let (width, height) = image.dimensions();
+        let side = width.max(height);
+        // A long strip would take the square of its length: it is made shorter first.
+        let shrunk = (side > LARGEST_SQUARE).then(|| {
+            let shorter = |edge: u32| (u64::from(edge) * u64::from(LARGEST_SQUARE) / u64::from(side)).max(1);
+            self.scale(image, (shorter(height) as u32, shorter(width) as u32))
+        });
+        let image = shrunk.as_ref().unwrap_or(image);
+        let side = side.min(LARGEST_SQUARE);
+        let mut square = image::RgbImage::from_pixel(side, side, image::Rgb(ground));
+        let (left, top) = ((side - image.width()) / 2, (side - image.height()) / 2);
+        image::imageops::replace(&mut square, image, i64::from(left), i64::from(top));
+        square
     }
 
     /// Lays the interleaved `bytes` out as planes, in the middle of the output, black around them.

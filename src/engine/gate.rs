@@ -1,21 +1,24 @@
 //! A bound on memory that threads share: each takes what it will need before it needs it, and waits until that is free.
 
+use super::decode::{self, Decoded, Limits};
+use crate::error::Result;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// So many bytes, to be held by several threads at once.
-pub(super) struct Gate {
+pub struct Gate {
     free: Mutex<u64>,
     freed: Condvar,
     all: u64,
 }
 
 /// Bytes held; given back when dropped.
-pub(super) struct Held<'a> {
+pub struct Held<'a> {
     gate: &'a Gate,
     bytes: u64,
 }
 
 impl Gate {
+    /// All of it is free.
     pub fn new(all: u64) -> Self {
         Gate { free: Mutex::new(all), freed: Condvar::new(), all }
     }
@@ -35,6 +38,25 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         *self.gate.free.lock().unwrap_or_else(PoisonError::into_inner) += self.bytes;
         self.gate.freed.notify_all();
+    }
+}
+
+/// The memory that decoding may take at once, for all who share it.
+pub struct Memory(Gate);
+
+impl Default for Memory {
+    /// As much as the largest picture may ask for.
+    fn default() -> Self {
+        Memory(Gate::new(Limits::default().memory))
+    }
+}
+
+impl Memory {
+    /// [`decode::decode`], once there is memory for it.
+    pub fn decode(&self, bytes: &[u8], limits: &Limits) -> Result<Decoded> {
+        let opened = decode::open(bytes, limits)?;
+        let _held = self.0.hold(opened.memory);
+        opened.finish()
     }
 }
 

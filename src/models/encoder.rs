@@ -1,10 +1,11 @@
-//! The pre-norm transformer that both towers share (Radford et al. 2021, section 2.4).
+//! The pre-norm transformer of CLIP's two towers and of BLIP's vision tower (Radford et al. 2021, section 2.4).
 
+use super::act::Activation;
+use super::layers::{Product, attend_all};
+use super::weights::Scope;
 use crate::Result;
-use crate::models::act::Activation;
-use crate::models::weights::Scope;
-use candle_core::{DType, Tensor};
-use candle_nn::{LayerNorm, Linear, Module};
+use candle_core::Tensor;
+use candle_nn::{LayerNorm, Module};
 
 /// What an encoder needs to know of its tower.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,17 @@ pub struct EncoderConfig {
     pub activation: Activation,
     /// Added to the variance in layer norms.
     pub eps: f64,
+    /// What the attention's tensors are called.
+    pub names: AttentionNames,
+}
+
+/// The tensors of an attention, by who wrote the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionNames {
+    /// CLIP's: `q_proj`, `k_proj`, `v_proj`, `out_proj`.
+    Apart,
+    /// BLIP's: `qkv` in one, `projection`.
+    Joined,
 }
 
 /// A stack of layers.
@@ -55,9 +67,9 @@ struct Layer {
     norm1: LayerNorm,
     attention: Attention,
     norm2: LayerNorm,
-    fc1: Linear,
+    fc1: Product,
     activation: Activation,
-    fc2: Linear,
+    fc2: Product,
 }
 
 impl Layer {
@@ -67,54 +79,37 @@ impl Layer {
             norm1: scope.layer_norm("layer_norm1", config.width, config.eps)?,
             attention: Attention::load(&scope.pp("self_attn"), config)?,
             norm2: scope.layer_norm("layer_norm2", config.width, config.eps)?,
-            fc1: mlp.linear("fc1", config.width, config.inner)?,
+            fc1: mlp.product("fc1", config.width, config.inner)?,
             activation: config.activation,
-            fc2: mlp.linear("fc2", config.inner, config.width)?,
+            fc2: mlp.product("fc2", config.inner, config.width)?,
         })
     }
 
     fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let x = (x + self.attention.forward(&self.norm1.forward(x)?, mask)?)?;
+        let attention = &self.attention;
+        let qkv = attention.qkv.forward(&self.norm1.forward(x)?)?;
+        let x = attention.out.forward_onto(&attend_all(&qkv, attention.heads, mask)?, x)?;
         let inner = self.activation.forward(self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        Ok((&x + self.fc2.forward(&inner)?)?)
+        self.fc2.forward_onto(&inner, &x)
     }
 }
 
 struct Attention {
-    /// Queries (scaled by 1/sqrt(width of a head)), keys and values in one product.
-    qkv: Linear,
-    out: Linear,
+    /// Queries, keys and values in one product.
+    qkv: Product,
+    out: Product,
     heads: usize,
 }
 
 impl Attention {
     fn load(scope: &Scope, config: &EncoderConfig) -> Result<Self> {
-        let scale = ((config.width / config.heads) as f64).powf(-0.5);
-        let names = [("q_proj", scale), ("k_proj", 1.0), ("v_proj", 1.0)];
-        Ok(Attention {
-            qkv: scope.linear_stacked(&names, config.width, config.width)?,
-            out: scope.linear("out_proj", config.width, config.width)?,
-            heads: config.heads,
-        })
-    }
-
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let (batch, length, width) = x.dims3()?;
-        let qkv = self
-            .qkv
-            .forward(x)?
-            .reshape((batch, length, 3, self.heads, width / self.heads))?
-            .permute((2, 0, 3, 1, 4))?
-            .contiguous()?;
-        let (q, k, v) = (qkv.get(0)?, qkv.get(1)?, qkv.get(2)?);
-        // Scores in f32 whatever the weights are: f16 overflows at 65504.
-        let scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
-        let scores = match mask {
-            Some(mask) => scores.broadcast_add(mask)?,
-            None => scores,
+        let width = config.width;
+        let (qkv, out) = match config.names {
+            AttentionNames::Apart => {
+                (scope.product_stacked(&["q_proj", "k_proj", "v_proj"], width, width)?, "out_proj")
+            }
+            AttentionNames::Joined => (scope.product("qkv", width, 3 * width)?, "projection"),
         };
-        let shares = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(v.dtype())?;
-        let mixed = shares.matmul(&v)?.transpose(1, 2)?.reshape((batch, length, width))?;
-        Ok(self.out.forward(&mixed)?)
+        Ok(Attention { qkv, out: scope.product(out, width, width)?, heads: config.heads })
     }
 }

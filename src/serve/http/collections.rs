@@ -1,0 +1,77 @@
+//! `/v1/collections`.
+
+use super::extract::{Body, MayWrite, Path};
+use super::failure::{Failure, Failures};
+use super::json::Collection;
+use crate::serve::app::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// All collections.
+#[derive(Serialize, ToSchema)]
+pub struct Collections {
+    collections: Vec<Collection>,
+}
+
+/// A collection to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCollection {
+    /// 1 to 128 letters, digits, `-`, `_` or `.`.
+    name: String,
+    /// The server's default where none is named.
+    #[serde(default)]
+    model: Option<String>,
+}
+
+/// Every collection, by name.
+#[utoipa::path(get, path = "/v1/collections", tag = "collections",
+    responses((status = 200, body = Collections), Failures))]
+pub async fn list(State(app): State<App>) -> Result<Json<Collections>, Failure> {
+    let there = app.clone();
+    let all = app.work.run(app.patience(), move |_| there.engine.collections()).await?;
+    Ok(Json(Collections { collections: all.into_iter().map(Collection::from).collect() }))
+}
+
+/// Makes a collection.
+#[utoipa::path(post, path = "/v1/collections", tag = "collections", request_body = NewCollection,
+    responses((status = 201, body = Collection), Failures))]
+pub async fn create(
+    State(app): State<App>,
+    _: MayWrite,
+    Body(new): Body<NewCollection>,
+) -> Result<(StatusCode, Json<Collection>), Failure> {
+    let there = app.clone();
+    // A model may have to be fetched first, which takes as long as it takes.
+    let made = app.work.run(None, move |_| {
+        let model = there.model(new.model.as_deref().unwrap_or_default());
+        there.engine.create_collection(&new.name, model)?.info()
+    });
+    Ok((StatusCode::CREATED, Json(made.await?.into())))
+}
+
+/// One collection.
+#[utoipa::path(get, path = "/v1/collections/{collection}", tag = "collections", params(("collection" = String, Path)),
+    responses((status = 200, body = Collection), Failures))]
+pub async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Collection>, Failure> {
+    let there = app.clone();
+    let info = app.work.run(app.patience(), move |_| there.collection(&name)?.info()).await?;
+    Ok(Json(info.into()))
+}
+
+/// Removes a collection and all that it holds. Files that were indexed stay.
+#[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "collections",
+    params(("collection" = String, Path)),
+    responses((status = 204, description = "It is gone"), Failures))]
+pub async fn delete(
+    State(app): State<App>,
+    _: MayWrite,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let there = app.clone();
+    app.work.run(app.patience(), move |_| there.drop_collection(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
