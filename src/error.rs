@@ -52,7 +52,7 @@ pub enum Error {
         /// The model that was asked for.
         asked: String,
     },
-    /// The operator does not let callers do this.
+    /// Whoever decides, an operator or a store, does not let us do this.
     #[error("{what}: {fix}")]
     Forbidden {
         /// What was asked for.
@@ -115,6 +115,16 @@ pub enum Error {
         url: String,
         /// What came back, and what to do.
         reason: String,
+    },
+    /// A file could not be fetched, though it was asked for several times.
+    #[error("{url}: {reason} ({tries} tries)")]
+    GaveUp {
+        /// What was asked for.
+        url: String,
+        /// How the last try failed.
+        reason: String,
+        /// How often it was asked for.
+        tries: u32,
     },
     /// More is asked of a model than it can do: come back later.
     #[error("the {what} queue is full; try again in {} ms", retry.as_millis())]

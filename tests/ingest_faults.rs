@@ -107,7 +107,14 @@ impl Source for Fake<'_> {
     }
 
     fn list(&self) -> Box<dyn Iterator<Item = Listed> + Send + '_> {
-        let entry = |at| Listed::Image(Entry { key: format!("fake:{at}"), stamp: "1".into(), size: 100, ..Entry::default() });
+        let entry = |at| {
+            Listed::Image(Entry {
+                key: format!("fake:{at}"),
+                stamp: "1".into(),
+                size: 100,
+                ..Entry::default()
+            })
+        };
         let end = Listed::Unlisted(Refusal { key: "fake:rest".into(), reason: "not allowed".into() });
         Box::new((0..self.entries).map(entry).chain(self.unlisted.then_some(end)))
     }

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use eyeshot::Error;
-use eyeshot::ingest::{Entry, Listed, Source, open};
+use eyeshot::engine::Patience;
+use eyeshot::ingest::{self, Entry, Listed, Source};
 use eyeshot::types::uri::{path_to_uri, uri_to_path};
 use std::ffi::OsStr;
 use std::fs;
@@ -37,7 +38,8 @@ impl Tree {
     }
 
     fn sources(&self, names: &[&str]) -> Vec<Box<dyn Source>> {
-        open(&names.iter().map(|name| self.root.join(name)).collect::<Vec<_>>()).unwrap()
+        let paths: Vec<_> = names.iter().map(|name| self.root.join(name)).collect();
+        ingest::open(&paths, Patience::default()).unwrap()
     }
 
     /// What is listed: names below the root, each refusal with its reason after `: `.
@@ -136,8 +138,7 @@ fn what_cannot_be_a_file_is_refused() {
     assert_eq!(tree.listed(&["."]), expected);
     // Asked for by name, it is still not opened.
     assert_eq!(tree.listed(&["pipe.jpg"]), [expected[2]]);
-    let entry =
-        Entry { key: path_to_uri(&tree.root.join("pipe.jpg")).unwrap(), ..Entry::default() };
+    let entry = Entry { key: path_to_uri(&tree.root.join("pipe.jpg")).unwrap(), ..Entry::default() };
     assert!(matches!(tree.sources(&["."])[0].fetch(&entry, 100), Err(Error::Image { .. })));
 }
 
@@ -187,7 +188,8 @@ fn missing_sources_are_named() {
     let tree = Tree::new(&["a.jpg"]);
     let there = tree.root.clone();
     let check = |source: &str, named: &str| {
-        let error = open(&[there.as_os_str(), OsStr::new(source)]).err().unwrap();
+        let error =
+            ingest::open(&[there.as_os_str(), OsStr::new(source)], Patience::default()).err().unwrap();
         assert!(error.is_callers() && error.to_string().contains(named), "{error}");
     };
     check("nowhere/to/be/found", "nowhere/to/be/found");
@@ -226,10 +228,7 @@ fn stamps_change_with_the_file_and_its_sidecars() {
 fn fetching_is_bounded_and_brings_sidecars() {
     let tree = Tree::new(&["a.jpg", "a.txt", "a.json", "b.jpg", "ab.txt", "c.d.jpg", "c.d.txt", "c.txt"]);
     let source = &tree.sources(&["."])[0];
-    let entry = |name: &str| Entry {
-        key: path_to_uri(&tree.root.join(name)).unwrap(),
-        ..Entry::default()
-    };
+    let entry = |name: &str| Entry { key: path_to_uri(&tree.root.join(name)).unwrap(), ..Entry::default() };
     let check = |name: &str, sidecars: &[&str]| {
         let fetched = source.fetch(&entry(name), name.len() as u64).unwrap();
         assert_eq!(fetched.bytes, name.as_bytes());

@@ -186,6 +186,7 @@ impl Reporter for Ear {
             Event::Unchanged(key) => heard.unchanged.push(key.to_owned()),
             Event::Refused(refusal) => heard.refused.push(refusal.clone()),
             Event::Removed(items) => heard.removed += items,
+            Event::Due(_) | Event::Gone(_) => unreachable!("no run here only looks"),
         }
         if self.stop_after.is_some_and(|stop| heard.indexed >= stop) {
             self.cancel.set();

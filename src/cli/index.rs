@@ -1,18 +1,28 @@
-//! `eyeshot index`: a folder's images into a collection.
+//! `eyeshot index`: images of folders, buckets, tars and lists into a collection; once, or whenever they change.
 
 use super::args::{Matching, Named, Shared};
 use super::progress::{Downloads, Work};
 use super::{Outcome, output};
-use crate::engine::{CAPTIONER, DEFAULT_MODEL, Describer, MATCHER, load_captioner, load_matcher};
+use crate::engine::{
+    CAPTIONER, Collection, DEFAULT_MODEL, Describer, Engine, MATCHER, Patience, load_captioner, load_matcher,
+};
 use crate::error::{Error, Result};
-use crate::ingest::{self, Cancel, Captioned, Captions, IndexOptions, Shard, Summary};
+use crate::ingest::{
+    self, Cancel, Captioned, Captions, ErrorReport, Event, FORMS, Failed, IndexOptions, Reporter, Shard,
+    Source, Summary, Watch,
+};
 use crate::types::uri;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use serde_json::json;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
 
-/// Embed the images of folders and keep them in a collection
+/// Embed images of folders, buckets, tars and lists, and keep them in a collection
 ///
 /// A second run embeds only what is new or changed. Stop it with Ctrl-C whenever you like: what was
 /// indexed stays, and the next run goes on. Captions come from files beside the images: cat.txt (one
@@ -20,14 +30,24 @@ use std::sync::Arc;
 ///
 ///   eyeshot index ~/Pictures --model openai/clip-vit-base-patch32
 ///   eyeshot index ~/Pictures --prune                  also forget what is gone
+///   eyeshot index ~/Pictures --watch                  and go on whenever something changes
+///   eyeshot index s3://bucket/2024 --errors failed.jsonl
+///   eyeshot index s3://bucket/2024 --retry-failed failed.jsonl
+///   eyeshot index 's3://bucket/{000..150}.tar'        webdataset shards: 0001.jpg beside 0001.txt or 0001.json
+///   eyeshot index photos.parquet                      or .csv, .tsv, .jsonl: columns url (or path), caption, any others
+///   find . -name '*.jpg' | eyeshot index -            a name or URL a line, or JSON lines
 ///   eyeshot index ~/Pictures --captions blip --captioner Salesforce/blip-image-captioning-base
+///
+/// Buckets are asked as their own tools ask: s3:// reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_REGION,
+/// AWS_ENDPOINT_URL (for stores that are not Amazon's), AWS_NO_SIGN_REQUEST=1 (for public buckets); gs:// reads
+/// GOOGLE_APPLICATION_CREDENTIALS; az:// reads AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or
+/// AZURE_STORAGE_CONNECTION_STRING. What fails in passing is tried again, and as late as the store asks.
 ///
 /// With capfilt each item's payload says what became of its captions: --filter 'capfilt.verdict = dropped'.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct IndexVerb {
-    /// Folders or image files
-    #[arg(required = true, value_name = "SOURCE")]
+    #[arg(required = true, value_name = "SOURCE", help = FORMS)]
     sources: Vec<OsString>,
     /// The model of a new collection: a Hugging Face id, an OpenCLIP name, a directory, or demo (knows emoji scenes only)
     #[arg(long, value_name = "M", env = "EYESHOT_MODEL")]
@@ -50,6 +70,30 @@ pub(super) struct IndexVerb {
     /// Take only part I of N, told by a hash of the key, to share the work among N runs (I from 0)
     #[arg(long, value_name = "I/N", env = "EYESHOT_SHARD")]
     shard: Option<String>,
+    /// Only say what there is to do
+    #[arg(long, env = "EYESHOT_DRY_RUN", value_parser = FalseyValueParser::new())]
+    dry_run: bool,
+    /// Write each image that can't be taken to a file, a JSON line each: key, stage, reason, tries
+    #[arg(long, value_name = "FILE", env = "EYESHOT_ERRORS")]
+    errors: Option<PathBuf>,
+    /// Of the same sources, take up only what the --errors file of an earlier run names
+    #[arg(long, value_name = "FILE", env = "EYESHOT_RETRY_FAILED", conflicts_with_all = ["prune", "watch"])]
+    retry_failed: Option<PathBuf>,
+    /// Go on until Ctrl-C: folders are looked at when they change, and everything every SECONDS [default: 300]
+    #[arg(long, value_name = "SECONDS", env = "EYESHOT_WATCH", num_args = 0..=1, default_missing_value = "300",
+          require_equals = true, conflicts_with = "dry_run")]
+    watch: Option<u64>,
+    /// How often an image that can't be fetched is asked for
+    #[arg(long, value_name = "N", env = "EYESHOT_FETCH_TRIES", default_value_t = Patience::default().tries,
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    fetch_tries: u32,
+    /// How long a bucket or website may say nothing before it is asked again
+    #[arg(long, value_name = "SECONDS", env = "EYESHOT_FETCH_TIMEOUT", default_value_t = Patience::default().silence.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    fetch_timeout: u64,
+    /// Say how busy each step was, and which one the others waited for
+    #[arg(short, long, env = "EYESHOT_VERBOSE", value_parser = FalseyValueParser::new())]
+    verbose: bool,
     /// Images to a batch of the model
     #[arg(long, value_name = "N", env = "EYESHOT_BATCH", default_value_t = IndexOptions::default().batch)]
     batch: usize,
@@ -71,15 +115,9 @@ enum CaptionsName {
 
 impl IndexVerb {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
-        let options = IndexOptions {
-            captions: if self.says(CaptionsName::None) { Captions::None } else { Captions::Sidecar },
-            prune: self.prune,
-            shard: self.shard.as_deref().map(str::parse::<Shard>).transpose()?,
-            batch: self.batch,
-            ..IndexOptions::default()
-        };
-        let engine = shared.engine()?;
-        let collection = engine.collection_or_new(&self.named.collection, self.model.as_deref())?;
+        let options = self.options()?;
+        let sources = ingest::open(&self.sources, options.patience)?;
+        let (_engine, collection, _gone) = self.collection(shared)?;
         if collection.model() == DEFAULT_MODEL && self.model.is_none() {
             eprintln!(
                 "model: demo, which knows emoji scenes only; for photographs: --model openai/clip-vit-base-patch32"
@@ -88,17 +126,148 @@ impl IndexVerb {
         let describer = self.describer(shared, collection.model())?;
         let options = IndexOptions { describer, ..options };
         let cancel = on_interrupt()?;
-        let bar = Work::default();
-        let summary = ingest::index(&collection, &self.sources, &options, &bar, &cancel)?;
-        bar.finish();
-        if !cancel.is_set() {
-            collection.settle()?;
+        let job = Job { verb: self, json: shared.json, collection, sources, options, cancel };
+        match self.watch {
+            Some(seconds) => job.go_on(Duration::from_secs(seconds.max(1))),
+            None => {
+                let summary = job.once()?;
+                job.print(&summary)?;
+                if job.cancel.is_set() {
+                    return Err(Error::Cancelled);
+                }
+                Ok(if summary.refused.is_empty() { Outcome::Done } else { Outcome::Refused })
+            }
         }
-        print(&summary, shared.json)?;
-        if cancel.is_set() {
-            return Err(Error::Cancelled);
+    }
+
+    fn options(&self) -> Result<IndexOptions> {
+        // The report of the last run may be where this one's goes, so it is read first.
+        let only = self.retry_failed.as_deref().map(Failed::read).transpose()?.map(Arc::new);
+        let errors = self.errors.as_deref().map(ErrorReport::create).transpose()?.map(Arc::new);
+        Ok(IndexOptions {
+            captions: if self.says(CaptionsName::None) { Captions::None } else { Captions::Sidecar },
+            prune: self.prune,
+            shard: self.shard.as_deref().map(str::parse::<Shard>).transpose()?,
+            dry_run: self.dry_run,
+            errors,
+            only,
+            patience: Patience { tries: self.fetch_tries, silence: Duration::from_secs(self.fetch_timeout) },
+            batch: self.batch,
+            ..IndexOptions::default()
+        })
+    }
+
+    /// The collection; for a run that only looks, one in a folder that goes away where there is none yet.
+    fn collection(&self, shared: &Shared) -> Result<(Engine, Arc<Collection>, Option<TempDir>)> {
+        let (name, model) = (&self.named.collection, self.model.as_deref());
+        let engine = shared.engine()?;
+        let missing = self.dry_run && matches!(engine.collection(name), Err(Error::NotFound { .. }));
+        let (engine, gone) = match missing {
+            true => {
+                let dir = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+                (shared.engine_in(dir.path().to_owned())?, Some(dir))
+            }
+            false => (engine, None),
+        };
+        let collection = engine.collection_or_new(name, model)?;
+        Ok((engine, collection, gone))
+    }
+}
+
+/// A run, or one after another.
+struct Job<'a> {
+    verb: &'a IndexVerb,
+    json: bool,
+    collection: Arc<Collection>,
+    sources: Vec<Box<dyn Source>>,
+    options: IndexOptions,
+    cancel: Cancel,
+}
+
+impl Job<'_> {
+    fn once(&self) -> Result<Summary> {
+        let told = Told { bar: Work::default(), json: self.json, indexed: AtomicU64::new(0) };
+        let summary = ingest::sync(&self.collection, &self.sources, &self.options, &told, &self.cancel);
+        told.bar.finish();
+        let written = self.options.errors.as_ref().map_or(Ok(()), |errors| errors.finish());
+        let indexed = told.indexed.into_inner();
+        if summary.is_err() && indexed > 0 {
+            eprintln!("{indexed} images were indexed before this, and stay; run it again to go on");
         }
-        Ok(if summary.refused.is_empty() { Outcome::Done } else { Outcome::Refused })
+        let summary = summary?;
+        written?;
+        if !self.cancel.is_set() && !self.options.dry_run {
+            self.collection.settle()?;
+        }
+        Ok(summary)
+    }
+
+    /// Runs whenever there is a reason, until it is asked to stop.
+    fn go_on(&self, every: Duration) -> Result<Outcome> {
+        let watch = Watch::new(&self.sources, every)?;
+        let mut refused = None;
+        while !self.cancel.is_set() {
+            match self.once() {
+                Ok(summary) => {
+                    let news = summary.indexed + summary.removed > 0;
+                    if news || refused.replace(summary.refused.clone()) != Some(summary.refused.clone()) {
+                        self.print(&summary)?;
+                    }
+                }
+                // Places come back; a broken store or model does not.
+                Err(
+                    error @ (Error::Fetch { .. }
+                    | Error::GaveUp { .. }
+                    | Error::Forbidden { .. }
+                    | Error::Io { .. }),
+                ) => {
+                    eprintln!("error: {error}; trying again in {} s", every.as_secs());
+                }
+                Err(error) => return Err(error),
+            }
+            watch.wait(&self.cancel);
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn print(&self, summary: &Summary) -> Result<()> {
+        if self.verb.verbose {
+            let busiest = ingest::limiting(&summary.stages).map(|one| one.stage);
+            for one in &summary.stages {
+                let limits = if busiest == Some(one.stage) { ", the others wait for it" } else { "" };
+                let threads = if one.threads == 1 { "thread" } else { "threads" };
+                let name = format!("{:?}", one.stage).to_lowercase();
+                let busy = 100.0 * one.busy;
+                eprintln!("{name:<7}{:>3} {threads:<8}busy {busy:>3.0} %{limits}", one.threads);
+            }
+        }
+        print(summary, self.json)
+    }
+}
+
+/// Draws the bar, counts what is safe, and tells what a run that only looks would do.
+struct Told {
+    bar: Work,
+    json: bool,
+    indexed: AtomicU64,
+}
+
+impl Reporter for Told {
+    fn event(&self, event: Event<'_>) {
+        let would = |what: &str, key: &str| {
+            // A reader that went away is met again when the summary is printed.
+            _ = match self.json {
+                true => output::json(&json!({"would": what, "key": key})),
+                false => output::text(format!("would {what} {}", uri::display(key).replace('\n', "\\n"))),
+            };
+        };
+        match event {
+            Event::Indexed(images) => _ = self.indexed.fetch_add(images, Ordering::Relaxed),
+            Event::Due(key) => would("index", key),
+            Event::Gone(key) => would("remove", key),
+            _ => {}
+        }
+        self.bar.event(event);
     }
 }
 
@@ -171,7 +340,11 @@ pub(super) fn print(summary: &Summary, json: bool) -> Result<()> {
     if json {
         return output::json(summary);
     }
-    let Summary { indexed, unchanged, removed, duplicates, refused, captions, seconds } = summary;
+    let Summary { indexed, unchanged, removed, duplicates, refused, captions, seconds, dry_run, .. } =
+        summary;
+    if *dry_run {
+        return output::text(format!("{indexed} to index, {unchanged} unchanged, {removed} to remove"));
+    }
     if let Some(Captioned { written, kept, replaced, dropped }) = captions {
         output::text(format!(
             "captions: {written} written, {kept} kept, {replaced} replaced, {dropped} dropped"

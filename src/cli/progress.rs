@@ -23,8 +23,8 @@ impl Reporter for Work {
         match event {
             Event::Listed { images, .. } => self.0.set_length(images),
             Event::Indexed(images) => self.0.inc(images),
-            Event::Unchanged(_) | Event::Refused(_) => self.0.inc(1),
-            Event::Removed(_) => {}
+            Event::Unchanged(_) | Event::Refused(_) | Event::Due(_) => self.0.inc(1),
+            Event::Removed(_) | Event::Gone(_) => {}
         }
     }
 }

@@ -11,9 +11,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// How long a picture may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often [`patiently`] tries.
-const TRIES: usize = 4;
-const AGENT: &str = concat!("eyeshot/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("eyeshot/", env!("CARGO_PKG_VERSION"));
 
 /// Whether `text` is a URL that [`url`] can fetch.
 pub fn is_url(text: &str) -> bool {
@@ -54,42 +52,6 @@ fn agent(reach: Reach) -> ureq::Agent {
             ureq::Agent::with_parts(config, DefaultConnector::default(), PublicOnly::default())
         }
     }
-}
-
-/// As [`url`], again after a while where the other side failed in passing.
-pub fn patiently(address: &str) -> Result<Vec<u8>> {
-    let mut wait = Duration::from_millis(500);
-    for _ in 1..TRIES {
-        let answer = agent(Reach::Anywhere).get(address).call();
-        match answer {
-            Ok(mut response) => {
-                let body = response.body_mut().with_config().limit(Limits::default().bytes).read_to_vec();
-                match body {
-                    Ok(bytes) => return Ok(bytes),
-                    Err(ureq::Error::BodyExceedsLimit(limit)) => {
-                        return Err(Error::image(format!("too large: more than {limit} bytes, which is the limit")));
-                    }
-                    Err(_) => {}
-                }
-            }
-            // The other side has said no, and will again.
-            Err(ureq::Error::StatusCode(code)) if !matches!(code, 408 | 425 | 429 | 500..) => break,
-            Err(_) => {}
-        }
-        std::thread::sleep(wait);
-        wait *= 2;
-    }
-    url(address)
-}
-
-/// Writes what `address` names to `file`, however long it is; gives its length in bytes.
-pub fn download(address: &str, file: &mut impl std::io::Write) -> Result<u64> {
-    let failed = |reason: String| Error::Fetch { url: address.to_owned(), reason };
-    let config = ureq::Agent::config_builder().timeout_recv_response(Some(PATIENCE)).user_agent(AGENT);
-    let agent: ureq::Agent = config.build().new_agent();
-    let mut response = agent.get(address).call().map_err(|e| failed(e.to_string()))?;
-    let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
-    std::io::copy(&mut body, file).map_err(|e| failed(e.to_string()))
 }
 
 /// Resolves names as usual, and gives no address that is not public.

@@ -2,7 +2,7 @@
 //! so that the vectors of pictures and of queries cannot drift apart.
 //!
 //! 1. `decode`     an encoded picture becomes pixels, within limits; a `gate` bounds the memory of many at once; `fetch` gets one
-//!    from a URL.
+//!    from a URL, `web` many, `bucket` those of an object store, each with `patience`.
 //! 2. `encoders`   models are loaded once each, when first needed.
 //!    `batched` puts `queue`s before each, so that callers who wait together share a forward pass, and remembers `recent` texts;
 //!    a `caller` who has left is not worked for.
@@ -20,8 +20,8 @@
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
 mod batched;
-pub mod bucket;
 mod browse;
+pub mod bucket;
 mod caller;
 mod captions;
 mod collection;
@@ -34,6 +34,7 @@ mod filter;
 mod gate;
 mod keywords;
 mod matcher;
+mod patience;
 mod picture;
 mod query;
 mod queue;
@@ -43,6 +44,7 @@ mod sides;
 mod space;
 mod timing;
 mod upsert;
+pub mod web;
 mod words;
 
 pub use crate::models::{Blip, Decoding, Features, ModelOptions, Pixels, Progress};
@@ -56,6 +58,7 @@ pub use encoders::{CAPTIONER, Encoder, MATCHER, load as load_encoder, load_capti
 pub use fields::{Facet, FacetKind};
 pub use gate::{Gate, Held, Memory};
 pub use matcher::MatchOptions;
+pub use patience::Patience;
 pub use queue::{Load, QueueOptions};
 pub use rerank::fused;
 pub use timing::{BOUNDS, Timed};

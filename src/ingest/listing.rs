@@ -1,5 +1,7 @@
 //! The first step of a run: what is there, which of it is new or changed, and, at the end, which of it is gone.
 
+use super::errors::Stage;
+use super::occupancy::Clock;
 use super::pipeline::Run;
 use super::prepare::Task;
 use super::sources::Listed;
@@ -21,13 +23,18 @@ pub(super) struct Listing {
 }
 
 /// Lists all sources, counts what did not change, and sends on the rest. Stops early when nobody takes it.
-pub(super) fn list<'a>(run: Run<'a>, todo: &Sender<Task<'a>>) -> Result<Listing> {
+pub(super) fn list<'a>(run: Run<'a>, clock: &Clock, todo: &Sender<Task<'a>>) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut images = 0;
     let stamp = run.options.stamp();
     for source in run.sources {
         let mut whole = true;
-        for listed in source.list() {
+        if source.is_one_piece() && !run.options.has_piece(source.name()) {
+            listing.whole.push(whole);
+            continue;
+        }
+        let mut all = clock.time(Stage::List, || source.list());
+        while let Some(listed) = clock.time(Stage::List, || all.next()) {
             if run.cancel.is_set() {
                 return Ok(listing);
             }
@@ -41,6 +48,8 @@ pub(super) fn list<'a>(run: Run<'a>, todo: &Sender<Task<'a>>) -> Result<Listing>
                     entry.stamp.push_str(&stamp);
                     if run.collection.manifest(&entry.key)?.is_some_and(|known| known.stamp == entry.stamp) {
                         run.tally.unchanged(&entry.key);
+                    } else if run.options.dry_run {
+                        run.tally.due(&entry.key);
                     } else if todo.send(Task { source: source.as_ref(), entry }).is_err() {
                         return Ok(listing);
                     }
@@ -49,12 +58,12 @@ pub(super) fn list<'a>(run: Run<'a>, todo: &Sender<Task<'a>>) -> Result<Listing>
                     if run.options.has(&refusal.key) && listing.seen.insert(short(&refusal.key)) {
                         images += 1;
                         run.tally.listed(images, false);
-                        run.tally.refused(refusal);
+                        run.tally.refused(refusal, Stage::List, 1);
                     }
                 }
                 Listed::Unlisted(refusal) => {
                     whole = false;
-                    run.tally.refused(refusal);
+                    run.tally.refused(refusal, Stage::List, 1);
                 }
             }
         }
@@ -77,7 +86,10 @@ pub(super) fn prune(run: Run, listing: &Listing) -> Result<()> {
             if run.cancel.is_set() {
                 return Ok(());
             }
-            run.tally.removed(run.collection.remove_keys(keys)? as u64);
+            match run.options.dry_run {
+                true => keys.iter().for_each(|key| run.tally.gone(key)),
+                false => run.tally.removed(run.collection.remove_keys(keys)? as u64),
+            }
         }
     }
     Ok(())

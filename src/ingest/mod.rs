@@ -9,25 +9,33 @@
 //! 5. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
 //! 6. `listing`  at the end, if asked, removes what the sources no longer list.
 //!
-//! `report` counts it all and tells a [`Reporter`]; `options` are the settings, checked once.
+//! `report` counts it all and tells a [`Reporter`], `errors` keeps what failed in a file, `occupancy` says which step the others
+//! waited for; `watch` waits for the next run's reason; `options` are the settings, checked once.
 //!
 //! An image that cannot be taken is a [`Refusal`] with its reason, and the run goes on; a full disk or a broken model ends the run,
 //! and what was written stays. Not here: models, vectors, store, terminals.
 
+mod errors;
 mod listing;
+mod occupancy;
 mod options;
 mod pipeline;
 mod prepare;
 mod report;
 mod sidecar;
 mod sources;
+mod watch;
 mod writer;
 
+pub use errors::{ErrorReport, Failed, Stage};
+pub use occupancy::{Occupancy, limiting};
 pub use options::{Captions, IndexOptions, Shard};
 pub use report::{Cancel, Captioned, Event, Refusal, Reporter, Silent, Summary};
 pub use sources::{
-    Beside, Entry, FORMS, Fetched, Folder, Listed, Part, Place, Sidecar, SidecarKind, Source, open, open_folders,
+    Beside, Entry, FORMS, Fetched, Folder, Listed, Part, Place, Sidecar, SidecarKind, Source, open,
+    open_folders,
 };
+pub use watch::Watch;
 
 use crate::engine::Collection;
 use crate::error::Result;
@@ -44,7 +52,7 @@ pub fn index<S: AsRef<OsStr>>(
     reporter: &dyn Reporter,
     cancel: &Cancel,
 ) -> Result<Summary> {
-    sync(collection, &open(sources)?, options, reporter, cancel)
+    sync(collection, &open(sources, options.patience)?, options, reporter, cancel)
 }
 
 /// Brings `collection` in step with `sources`: what is new or changed is indexed, what did not change is left, and, with
@@ -63,11 +71,11 @@ pub fn sync(
     cancel: &Cancel,
 ) -> Result<Summary> {
     let options = options.checked()?;
-    let tally = report::Tally::new(reporter);
+    let tally = report::Tally::new(reporter, options.errors.as_deref());
     let run = pipeline::Run { collection, sources, options, tally: &tally, cancel };
-    let listing = pipeline::run(run)?;
+    let (listing, stages) = pipeline::run(run)?;
     if options.prune && !cancel.is_set() {
         listing::prune(run, &listing)?;
     }
-    Ok(tally.finish())
+    Ok(Summary { stages, dry_run: options.dry_run, ..tally.finish() })
 }

@@ -1,7 +1,8 @@
 //! How a run is set: checked once, here.
 
-use crate::engine::Describer;
+use super::errors::{ErrorReport, Failed};
 use crate::engine::decode::Limits;
+use crate::engine::{Describer, Patience};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::str::FromStr;
@@ -22,8 +23,16 @@ pub struct IndexOptions {
     pub prune: bool,
     /// Which part of the images this run does; None for all.
     pub shard: Option<Shard>,
+    /// Whether the run only looks what there is to do.
+    pub dry_run: bool,
+    /// Where what fails is written down, as it fails.
+    pub errors: Option<Arc<ErrorReport>>,
+    /// What failed in an earlier run, where this one takes up nothing else.
+    pub only: Option<Arc<Failed>>,
     /// What one image may ask for.
     pub limits: Limits,
+    /// When a place that fails in passing is given up.
+    pub patience: Patience,
 }
 
 impl Default for IndexOptions {
@@ -36,7 +45,11 @@ impl Default for IndexOptions {
             describer: None,
             prune: false,
             shard: None,
+            dry_run: false,
+            errors: None,
+            only: None,
             limits: Limits::default(),
+            patience: Patience::default(),
         }
     }
 }
@@ -51,7 +64,12 @@ impl IndexOptions {
 
     /// Whether this run does the image of `key`.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.shard.is_none_or(|shard| shard.has(key))
+        self.has_piece(key) && self.only.as_ref().is_none_or(|failed| failed.has(key))
+    }
+
+    /// Whether this run does what lies within `name`, of which no part is another run's.
+    pub(super) fn has_piece(&self, name: &str) -> bool {
+        self.shard.is_none_or(|shard| shard.has(name))
     }
 
     /// The settings, if they can be met.
@@ -59,6 +77,10 @@ impl IndexOptions {
         match self {
             IndexOptions { batch: 0, .. } => {
                 Err(Error::invalid("a batch of 0 images", "expected at least 1"))
+            }
+            IndexOptions { only: Some(_), prune: true, .. } => {
+                let what = "pruning while only what failed is looked at";
+                Err(Error::invalid(what, "leave --prune to a run without --retry-failed"))
             }
             IndexOptions { workers: 0, .. } => {
                 Err(Error::invalid("0 threads to decode", "expected at least 1"))
@@ -97,8 +119,9 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether `key` is in this part.
+    /// Whether `key` is in this part. All members of a tar are in the same, so that it is fetched by one machine only.
     pub fn has(&self, key: &str) -> bool {
+        let key = key.split('#').next().unwrap_or(key);
         let [a, b, c, d, e, f, g, h, ..] = ContentHash::of(key.as_bytes()).0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h]) % self.count == self.index
     }

@@ -10,7 +10,9 @@
 //! the same order however many workers there are, and no more than `order` holds are under way or waiting. The lister
 //! runs ahead further than that, so that a reporter knows soon how much there is to do.
 
+use super::errors::Stage;
 use super::listing::{Listing, list};
+use super::occupancy::Occupancy;
 use super::options::IndexOptions;
 use super::prepare::{Haul, Outcome, Task, Workshop};
 use super::report::{Cancel, Tally};
@@ -43,19 +45,19 @@ type Fetched<'a> = (Job<'a>, Haul<'a>);
 /// A task, and where its outcome appears.
 pub(super) type Due<'a> = (Task<'a>, Receiver<Outcome>);
 
-/// Indexes everything that is listed, and returns what the listing saw. When one part fails, its ends of the channels
+/// Indexes everything that is listed, and returns what the listing saw and how busy each step was. When one part fails, its ends of the channels
 /// close, and the others stop at their next image.
-pub(super) fn run(run: Run) -> Result<Listing> {
+pub(super) fn run(run: Run) -> Result<(Listing, Vec<Occupancy>)> {
     let options = run.options;
     let lanes = run.sources.iter().map(|source| source.lanes()).max().unwrap_or(1).max(options.workers);
     let window = 2 * options.batch + options.workers + lanes;
     let workshop = &Workshop::new(run.collection, options);
-    thread::scope(|scope| {
+    let listing = thread::scope(|scope| {
         let (todo, listed) = bounded(AHEAD);
         let (work, jobs) = bounded(lanes);
         let (hauls, hauled) = bounded(options.workers);
         let (order, due) = bounded(window);
-        let lister = scope.spawn(move || list(run, &todo));
+        let lister = scope.spawn(move || list(run, &workshop.clock, &todo));
         scope.spawn(move || dispatch(run.cancel, &listed, &work, &order));
         for _ in 0..lanes {
             let (jobs, hauls) = (jobs.clone(), hauls.clone());
@@ -69,7 +71,13 @@ pub(super) fn run(run: Run) -> Result<Listing> {
         let written = Writer::new(run, workshop).write(due);
         let listing = lister.join().unwrap_or_else(|_| Err(broke("listing")));
         written.and(listing)
-    })
+    })?;
+    let threads = |stage| match stage {
+        Stage::Fetch => lanes,
+        Stage::Decode => options.workers,
+        Stage::List | Stage::Encode => 1,
+    };
+    Ok((listing, workshop.clock.occupancy(threads)))
 }
 
 fn dispatch<'a>(
@@ -88,7 +96,12 @@ fn dispatch<'a>(
 }
 
 /// A job that is dropped undone closes its place, which tells the writer to stop.
-fn fetch<'a>(cancel: &Cancel, workshop: &'a Workshop<'a>, jobs: &Receiver<Job<'a>>, hauls: &Sender<Fetched<'a>>) {
+fn fetch<'a>(
+    cancel: &Cancel,
+    workshop: &'a Workshop<'a>,
+    jobs: &Receiver<Job<'a>>,
+    hauls: &Sender<Fetched<'a>>,
+) {
     for job in jobs {
         if cancel.is_set() {
             return;

@@ -1,7 +1,9 @@
 //! One image from its entry in a listing to what the engine takes. Runs on many threads at once.
 
+use super::errors::Stage;
+use super::occupancy::Clock;
 use super::options::IndexOptions;
-use super::report::{Refusal, reason};
+use super::report::{Refusal, reason, tries};
 use super::sidecar;
 use super::sources::{Entry, Fetched, Source};
 use crate::engine::{Collection, Gate, Held, NewItem, Sketch, decode};
@@ -27,7 +29,7 @@ pub(super) enum Outcome {
     /// It can be written, after its captions have been seen to where there is a sketch of it.
     Ready(Box<Prepared>),
     /// Something is wrong with this image, and with no other.
-    Refused(Refusal),
+    Refused(Refusal, Stage, u32),
     /// Something is wrong with everything: the run must end.
     Failed(Error),
 }
@@ -48,32 +50,43 @@ pub(super) struct Workshop<'a> {
     options: &'a IndexOptions,
     bytes: Gate,
     pixels: Gate,
+    pub clock: Clock,
 }
 
 impl<'a> Workshop<'a> {
     pub fn new(collection: &'a Collection, options: &'a IndexOptions) -> Self {
         let (bytes, pixels) = (Gate::new(options.limits.bytes), Gate::new(options.limits.memory));
-        Workshop { collection, options, bytes, pixels }
+        Workshop { collection, options, bytes, pixels, clock: Clock::default() }
     }
 
     /// Fetches what a task names.
     pub fn fetch(&self, task: &Task) -> Haul<'_> {
         let held = self.bytes.hold(if task.entry.size == 0 { UNTOLD } else { task.entry.size });
-        let fetched = self.guarded(|| {
-            task.source.fetch(&task.entry, self.options.limits.bytes).map_err(Fault::OfImage)
-        });
+        let fetch = || match task.source.fetch(&task.entry, self.options.limits.bytes) {
+            // A store that takes our credentials no longer will not take them for the next image.
+            Err(error @ Error::Forbidden { .. }) => Err(Fault::OfAll(error)),
+            fetched => fetched.map_err(Fault::OfImage),
+        };
+        let fetched = self.clock.time(Stage::Fetch, || self.guarded(fetch));
         Haul { fetched, held }
     }
 
     /// Hashes what was fetched, and, unless the bytes are known, decodes it.
     pub fn prepare(&self, task: &Task, haul: Haul) -> Outcome {
         let Haul { fetched, held } = haul;
-        let made = fetched.and_then(|fetched| self.guarded(|| self.item(task, &fetched)));
+        let (made, stage) = match fetched {
+            Ok(fetched) => {
+                let item = || self.guarded(|| self.item(task, &fetched));
+                (self.clock.time(Stage::Decode, item), Stage::Decode)
+            }
+            Err(fault) => (Err(fault), Stage::Fetch),
+        };
         drop(held);
         match made {
             Ok(prepared) => Outcome::Ready(Box::new(prepared)),
             Err(Fault::OfImage(error)) => {
-                Outcome::Refused(Refusal { key: task.entry.key.clone(), reason: reason(&error) })
+                let refusal = Refusal { key: task.entry.key.clone(), reason: reason(&error) };
+                Outcome::Refused(refusal, stage, tries(&error))
             }
             Err(Fault::OfAll(error)) => Outcome::Failed(error),
         }

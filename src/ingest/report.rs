@@ -1,5 +1,7 @@
 //! What a run tells while it goes on, and what it says at its end; and how it is told to stop.
 
+use super::errors::{ErrorReport, Stage};
+use super::occupancy::Occupancy;
 use crate::engine::{Described, Fate};
 use crate::error::Error;
 use serde::Serialize;
@@ -21,8 +23,14 @@ pub(super) fn reason(error: &Error) -> String {
     match error {
         Error::Io { source, .. } => format!("cannot be read: {source}"),
         Error::Fetch { reason, .. } => format!("cannot be fetched: {reason}"),
+        Error::GaveUp { reason, tries, .. } => format!("cannot be fetched: {reason} ({tries} tries)"),
         error => error.to_string(),
     }
+}
+
+/// How often an image was tried that failed so.
+pub(super) fn tries(error: &Error) -> u32 {
+    if let Error::GaveUp { tries, .. } = error { *tries } else { 1 }
 }
 
 /// What a run did: the last line of `eyeshot index --json`.
@@ -41,6 +49,11 @@ pub struct Summary {
     /// What became of captions, where a model wrote or judged some. With each item's payload stands which, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub captions: Option<Captioned>,
+    /// Whether nothing was done: then `indexed` and `removed` count what would have been.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// How busy each step was.
+    pub stages: Vec<Occupancy>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -76,6 +89,10 @@ pub enum Event<'a> {
     Refused(&'a Refusal),
     /// So many items were taken away.
     Removed(u64),
+    /// The image of this key would be indexed, in a run that only looks.
+    Due(&'a str),
+    /// The item of this key would be taken away, in a run that only looks.
+    Gone(&'a str),
 }
 
 /// Hears what happens, from several threads.
@@ -110,13 +127,14 @@ impl Cancel {
 /// Counts what is reported, so that the summary and the reporter cannot tell two stories.
 pub(super) struct Tally<'a> {
     reporter: &'a dyn Reporter,
+    errors: Option<&'a ErrorReport>,
     started: Instant,
     summary: Mutex<Summary>,
 }
 
 impl<'a> Tally<'a> {
-    pub fn new(reporter: &'a dyn Reporter) -> Self {
-        Tally { reporter, started: Instant::now(), summary: Mutex::default() }
+    pub fn new(reporter: &'a dyn Reporter, errors: Option<&'a ErrorReport>) -> Self {
+        Tally { reporter, errors, started: Instant::now(), summary: Mutex::default() }
     }
 
     pub fn listed(&self, images: u64, complete: bool) {
@@ -154,14 +172,30 @@ impl<'a> Tally<'a> {
         self.reporter.event(Event::Unchanged(key));
     }
 
-    pub fn refused(&self, refusal: Refusal) {
+    /// Something could not be taken, at that step and after so many tries.
+    pub fn refused(&self, refusal: Refusal, stage: Stage, tries: u32) {
         self.reporter.event(Event::Refused(&refusal));
+        if let Some(errors) = self.errors {
+            errors.add(&refusal, stage, tries);
+        }
         self.count(|summary| summary.refused.push(refusal));
     }
 
     pub fn removed(&self, images: u64) {
         self.count(|summary| summary.removed += images);
         self.reporter.event(Event::Removed(images));
+    }
+
+    /// An image that a run would index which only looks.
+    pub fn due(&self, key: &str) {
+        self.count(|summary| summary.indexed += 1);
+        self.reporter.event(Event::Due(key));
+    }
+
+    /// An item that such a run would remove.
+    pub fn gone(&self, key: &str) {
+        self.count(|summary| summary.removed += 1);
+        self.reporter.event(Event::Gone(key));
     }
 
     /// The end: refusals in the order of their keys, whichever thread met them first.

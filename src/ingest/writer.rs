@@ -1,5 +1,6 @@
 //! The last step: outcomes in listing order become batches, each encoded and written at once.
 
+use super::errors::Stage;
 use super::pipeline::{Due, Run};
 use super::prepare::{Fault, Outcome, Prepared, Task, Workshop};
 use super::report::{Refusal, reason};
@@ -30,8 +31,12 @@ impl<'a> Writer<'a> {
                     self.tasks.push(task);
                     self.items.push(*item);
                 }
-                Ok(Outcome::Refused(refusal)) => self.run.tally.refused(refusal),
-                Ok(Outcome::Failed(error)) => return Err(error),
+                Ok(Outcome::Refused(refusal, stage, tries)) => self.run.tally.refused(refusal, stage, tries),
+                Ok(Outcome::Failed(error)) => {
+                    // What was brought before it failed need not be brought again.
+                    _ = self.flush();
+                    return Err(error);
+                }
                 // The worker has stopped on request.
                 Err(_) => return Ok(()),
             }
@@ -50,7 +55,7 @@ impl<'a> Writer<'a> {
         if items.is_empty() {
             return Ok(());
         }
-        match self.put(items) {
+        match self.workshop.clock.time(Stage::Encode, || self.put(items)) {
             Ok(()) => {}
             Err(Fault::OfImage(error)) => self.one_by_one(&tasks, error)?,
             Err(Fault::OfAll(error)) => return Err(error),
@@ -105,8 +110,8 @@ impl<'a> Writer<'a> {
         for task in tasks {
             let prepared = match self.workshop.prepare(task, self.workshop.fetch(task)) {
                 Outcome::Ready(prepared) => *prepared,
-                Outcome::Refused(refusal) => {
-                    self.run.tally.refused(refusal);
+                Outcome::Refused(refusal, stage, tries) => {
+                    self.run.tally.refused(refusal, stage, tries);
                     continue;
                 }
                 Outcome::Failed(error) => return Err(error),
@@ -122,7 +127,7 @@ impl<'a> Writer<'a> {
         if tasks.len() > 1 && faults.len() == tasks.len() {
             return Err(error);
         }
-        faults.into_iter().for_each(|refusal| self.run.tally.refused(refusal));
+        faults.into_iter().for_each(|refusal| self.run.tally.refused(refusal, Stage::Encode, 1));
         Ok(())
     }
 }

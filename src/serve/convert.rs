@@ -28,6 +28,7 @@ pub fn status(error: Error) -> Status {
         Error::Invalid { .. } | Error::Vector { .. } | Error::Image { .. } | Error::Fetch { .. } => {
             Code::InvalidArgument
         }
+        Error::GaveUp { .. } => Code::Unavailable,
         Error::NotFound { .. } => Code::NotFound,
         Error::Exists { .. } => Code::AlreadyExists,
         Error::Forbidden { .. } => Code::PermissionDenied,

@@ -31,6 +31,7 @@ impl Reporter for Heard {
             Event::Indexed(n) => heard.indexed += n,
             Event::Unchanged(_) => heard.unchanged += 1,
             Event::Removed(n) => heard.removed += n,
+            Event::Due(_) | Event::Gone(_) => {}
             Event::Refused(refusal) => {
                 let pb = pb::Refusal { key: refusal.key.clone(), reason: refusal.reason.clone() };
                 heard.refused.push(pb);

@@ -284,6 +284,7 @@ fn is_of_one(error: &Error) -> bool {
             | Error::Compute { .. }
             | Error::Forbidden { .. }
             | Error::Fetch { .. }
+            | Error::GaveUp { .. }
             | Error::Io { .. }
     )
 }

@@ -84,7 +84,9 @@ impl std::str::FromStr for ObjectUri {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid(format!("{text:?} names no object"), "expected s3://, gs:// or az://BUCKET/NAME");
+        let bad = || {
+            Error::invalid(format!("{text:?} names no object"), "expected s3://, gs:// or az://BUCKET/NAME")
+        };
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
         let scheme = match scheme {
             "s3" | "s3a" => Scheme::S3,
@@ -176,7 +178,10 @@ mod tests {
             let uri = object(Scheme::S3, "photos", key);
             assert!(uri.is_ascii(), "{uri}");
             let found: ObjectUri = uri.parse().unwrap();
-            assert_eq!((found.scheme, found.bucket.as_str(), found.key.as_str()), (Scheme::S3, "photos", key));
+            assert_eq!(
+                (found.scheme, found.bucket.as_str(), found.key.as_str()),
+                (Scheme::S3, "photos", key)
+            );
         }
         assert_eq!(object(Scheme::Az, "c", "new york.png"), "az://c/new%20york.png");
         assert_eq!(display("gs://b/new%20york.png"), "gs://b/new york.png");

@@ -22,7 +22,8 @@ pub(super) fn expand(text: &str) -> Result<Vec<String>> {
     if choices.len().saturating_mul(rest.len()) > MOST {
         return Err(many());
     }
-    let join = |choice: &String| rest.iter().map(|rest| format!("{before}{choice}{rest}")).collect::<Vec<_>>();
+    let join =
+        |choice: &String| rest.iter().map(|rest| format!("{before}{choice}{rest}")).collect::<Vec<_>>();
     Ok(choices.iter().flat_map(join).collect())
 }
 

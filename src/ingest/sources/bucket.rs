@@ -4,7 +4,7 @@
 //! with a dot are skipped, as in folders.
 
 use super::siblings::{Family, Siblings};
-use super::{Beside, Entry, Fetched, Listed, Place, SIDECAR_BYTES, Sidecar, Source, names};
+use super::{Beside, Entry, Fetched, Listed, Place, Places, SIDECAR_BYTES, Sidecar, Source, names};
 use crate::engine::bucket::{Bucket, Object};
 use crate::error::{Error, Result};
 use crate::ingest::report::{Refusal, reason};
@@ -24,9 +24,9 @@ pub struct Objects {
 
 impl Objects {
     /// Opens `s3://bucket/prefix`, and asks for its first page, so that a wrong name or key is an error at once.
-    pub(super) fn open(name: &str) -> Result<Objects> {
+    pub(super) fn open(name: &str, places: &Places) -> Result<Objects> {
         let mut place: ObjectUri = name.parse()?;
-        let bucket = Bucket::of(&place)?;
+        let bucket = places.buckets.of(&place)?;
         // A prefix means a folder, unless it is an object's whole name.
         let mut found = bucket.list(&place.key);
         let folder = |key: &str| format!("{}/", key.trim_end_matches('/'));
@@ -95,7 +95,8 @@ impl Source for Objects {
                         ready.extend(together.end().into_iter().map(|family| self.listed(family)));
                         if let Some(Err(error)) = end {
                             let why = format!("the rest of the listing is missing: {}", reason(&error));
-                            ready.push_back(Listed::Unlisted(Refusal { key: self.name.clone(), reason: why }));
+                            ready
+                                .push_back(Listed::Unlisted(Refusal { key: self.name.clone(), reason: why }));
                         }
                         siblings = None;
                         if ready.is_empty() {
@@ -121,10 +122,15 @@ impl Source for Objects {
     }
 
     fn owns(&self, key: &str, _from: &str) -> bool {
-        key.parse::<ObjectUri>().is_ok_and(|object| {
-            (object.scheme, &object.bucket) == (self.place.scheme, &self.place.bucket)
-                && (object.key.starts_with(&self.place.key))
-        })
+        // A tar's members, which have a `#` in their keys, are the tar's.
+        let Some(object) = key.parse::<ObjectUri>().ok().filter(|_| !key.contains('#')) else { return false };
+        let below = match self.place.key.is_empty() || self.place.key.ends_with('/') {
+            true => object.key.starts_with(&self.place.key),
+            false => object.key == self.place.key,
+        };
+        let is_image = names::split(&object.key).is_some_and(|(_, extension)| names::is_image(extension));
+        let is_here = (object.scheme, &object.bucket) == (self.place.scheme, &self.place.bucket);
+        is_here && below && is_image && !names::is_hidden(&object.key)
     }
 }
 
@@ -136,7 +142,10 @@ pub(super) fn sidecars(entry: &Entry, read: impl Fn(&str) -> Result<Vec<u8>>) ->
             Place::Part(part, long) => part.read(*long, SIDECAR_BYTES),
             Place::Inline(bytes) => Ok(bytes.clone()),
         };
-        let bytes = bytes.map_err(|e| Error::image(format!("{}: {}", beside.name, reason(&e))))?;
+        let bytes = bytes.map_err(|error| match error {
+            Error::Forbidden { .. } => error,
+            error => Error::image(format!("{}: {}", beside.name, reason(&error))),
+        })?;
         Ok(Sidecar { name: beside.name.clone(), kind: beside.kind, bytes })
     };
     entry.beside.iter().map(fetch).collect()

@@ -75,6 +75,10 @@ impl Source for Folder {
         Ok(Fetched { bytes, sidecars })
     }
 
+    fn watched(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
     fn owns(&self, key: &str, _from: &str) -> bool {
         // By the path, whichever source brought it: a folder inside this one may have been indexed by itself before.
         match uri::uri_to_path(key) {

@@ -5,15 +5,15 @@
 
 use super::bucket::sidecars;
 use super::table::{self, Format, Row};
-use super::{Beside, Entry, Fetched, Listed, Place, SidecarKind, Source, folder, spool};
-use crate::engine::bucket::Bucket;
+use super::{Beside, Entry, Fetched, Listed, Place, Places, SidecarKind, Source, folder, spool};
 use crate::engine::fetch;
 use crate::error::{Error, Result};
 use crate::ingest::report::{Refusal, reason};
-use crate::types::uri::{self, ObjectUri};
 use crate::types::ContentHash;
+use crate::types::uri::{self, ObjectUri};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How many images are fetched at once.
 const LANES: usize = 32;
@@ -25,6 +25,7 @@ pub struct List {
     from: From,
     /// Where relative paths begin.
     folder: Option<PathBuf>,
+    places: Arc<Places>,
 }
 
 enum From {
@@ -36,22 +37,32 @@ enum From {
 }
 
 impl List {
-    pub(super) fn local(path: &Path, format: Format) -> Result<List> {
+    pub(super) fn local(path: &Path, format: Format, places: &Arc<Places>) -> Result<List> {
         let whole = std::fs::canonicalize(path).map_err(|e| Error::io(path, e))?;
         let folder = whole.parent().map(Path::to_path_buf);
-        Ok(List { name: uri::path_to_uri(&whole)?, from: From::File(whole, format), folder })
+        Ok(List {
+            name: uri::path_to_uri(&whole)?,
+            from: From::File(whole, format),
+            folder,
+            places: places.clone(),
+        })
     }
 
-    pub(super) fn remote(name: &str, format: Format) -> List {
-        List { name: name.to_owned(), from: From::Remote(format), folder: None }
+    pub(super) fn remote(name: &str, format: Format, places: &Arc<Places>) -> List {
+        List { name: name.to_owned(), from: From::Remote(format), folder: None, places: places.clone() }
     }
 
-    pub(super) fn of_one(url: &str) -> List {
-        List { name: url.to_owned(), from: From::Itself, folder: None }
+    pub(super) fn of_one(url: &str, places: &Arc<Places>) -> List {
+        List { name: url.to_owned(), from: From::Itself, folder: None, places: places.clone() }
     }
 
-    pub(super) fn of_stdin() -> List {
-        List { name: "-".into(), from: From::Stdin, folder: std::env::current_dir().ok() }
+    pub(super) fn of_stdin(places: &Arc<Places>) -> List {
+        List {
+            name: "-".into(),
+            from: From::Stdin,
+            folder: std::env::current_dir().ok(),
+            places: places.clone(),
+        }
     }
 
     fn rows(&self) -> Result<Box<dyn Iterator<Item = Result<Row>> + Send>> {
@@ -60,7 +71,7 @@ impl List {
                 table::of_file(File::open(path).map_err(|e| Error::io(path, e))?, *format)
             }
             From::Remote(format) => {
-                let file = spool::bring(&self.name)?;
+                let file = spool::bring(&self.name, &self.places)?;
                 table::of_file(file.try_clone().map_err(|e| Error::io(std::env::temp_dir(), e))?, *format)
             }
             // Plain names, or JSON lines, told by the first sign of each line.
@@ -71,7 +82,9 @@ impl List {
                     other => other,
                 })))
             }
-            From::Itself => Ok(Box::new(std::iter::once(Ok(Row { name: self.name.clone(), ..Row::default() })))),
+            From::Itself => {
+                Ok(Box::new(std::iter::once(Ok(Row { name: self.name.clone(), ..Row::default() }))))
+            }
         }
     }
 
@@ -94,7 +107,9 @@ impl List {
         };
         let beside = match row.said.is_empty() {
             true => Vec::new(),
-            false => vec![Beside { name: "its row".into(), kind: SidecarKind::Json, place: Place::Inline(said) }],
+            false => {
+                vec![Beside { name: "its row".into(), kind: SidecarKind::Json, place: Place::Inline(said) }]
+            }
         };
         Ok(Entry { key, stamp, size: 0, part: None, beside })
     }
@@ -135,11 +150,15 @@ impl Source for List {
     fn fetch(&self, entry: &Entry, limit: u64) -> Result<Fetched> {
         let key = &entry.key;
         let bytes = match key.parse::<ObjectUri>() {
-            Ok(object) => Bucket::of(&object)?.read(&object.key, limit)?,
+            Ok(object) => self.places.buckets.of(&object)?.read(&object.key, limit)?,
             Err(_) if key.starts_with("file://") => folder::read(&uri::uri_to_path(key)?, limit)?,
-            Err(_) => fetch::patiently(key)?,
+            Err(_) => self.places.web.get(key)?,
         };
         Ok(Fetched { bytes, sidecars: sidecars(entry, |name| Err(Error::image(format!("no {name}"))))? })
+    }
+
+    fn watched(&self) -> Option<&Path> {
+        if let From::File(path, _) = &self.from { Some(path) } else { None }
     }
 
     fn lanes(&self) -> usize {

@@ -23,6 +23,9 @@ mod tar;
 pub use folder::Folder;
 
 use super::report::Refusal;
+use crate::engine::Patience;
+use crate::engine::bucket::Buckets;
+use crate::engine::web::Web;
 use crate::error::{Error, Result};
 use crate::types::uri::{self, ObjectUri};
 use std::ffi::OsStr;
@@ -44,6 +47,16 @@ pub trait Source: Send + Sync {
     /// How many fetches at once pay: few for a disk, many for a network.
     fn lanes(&self) -> usize {
         2
+    }
+
+    /// The file or folder of this machine whose changes are this source's.
+    fn watched(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Whether a run that does a part of the images only does all of this source's or none: it has to be brought whole anyway.
+    fn is_one_piece(&self) -> bool {
+        false
     }
 
     /// Whether an item that was indexed under `key` from the source `from` would be listed here, if it were still there.
@@ -147,9 +160,16 @@ pub const FORMS: &str = "a folder or image file; s3://, gs:// or az://BUCKET/PRE
                          .txt list of URLs, on this machine, in a bucket or at an http(s) URL ({000..150} stands for many); or - for \
                          a list on standard input";
 
+/// What the sources of one run ask elsewhere.
+struct Places {
+    buckets: Buckets,
+    web: Web,
+}
+
 /// The sources that `arguments` name ([`FORMS`]). A folder or file that lies within another is left to it, so that nothing is
 /// listed twice. A missing one is an error that names it.
-pub fn open<S: AsRef<OsStr>>(arguments: &[S]) -> Result<Vec<Box<dyn Source>>> {
+pub fn open<S: AsRef<OsStr>>(arguments: &[S], patience: Patience) -> Result<Vec<Box<dyn Source>>> {
+    let places = Arc::new(Places { buckets: Buckets::new(patience), web: Web::new(patience) });
     let mut paths: Vec<PathBuf> = Vec::new();
     let mut others: Vec<Box<dyn Source>> = Vec::new();
     for argument in arguments {
@@ -157,13 +177,13 @@ pub fn open<S: AsRef<OsStr>>(arguments: &[S]) -> Result<Vec<Box<dyn Source>>> {
             // What is there under its own name is meant by it, braces and all.
             Some(text) if !Path::new(text).exists() => {
                 for name in braces::expand(text)? {
-                    match one(&name)? {
+                    match one(&name, &places)? {
                         Named::Path(path) => paths.push(path),
                         Named::Other(source) => others.push(source),
                     }
                 }
             }
-            _ => match of_path(argument.as_ref().into())? {
+            _ => match of_path(argument.as_ref().into(), &places)? {
                 Named::Path(path) => paths.push(path),
                 Named::Other(source) => others.push(source),
             },
@@ -196,21 +216,35 @@ fn describes(path: &Path) -> bool {
     is_text && path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).is_some_and(beside)
 }
 
+/// Whether a change of this file may change what a source lists: it is an image, describes one, lists some, or may be a folder.
+pub(super) fn looks_relevant(path: &Path) -> bool {
+    let shown = path.to_string_lossy();
+    match path.extension().and_then(OsStr::to_str) {
+        Some(end) => {
+            names::is_image(end)
+                || names::sidecar(end).is_some()
+                || table::Format::of(&shown).is_some()
+                || tar::is_tar(&shown)
+        }
+        None => true,
+    }
+}
+
 enum Named {
     /// A folder or an image.
     Path(PathBuf),
     Other(Box<dyn Source>),
 }
 
-fn one(name: &str) -> Result<Named> {
+fn one(name: &str, places: &Arc<Places>) -> Result<Named> {
     if name == "-" {
-        return Ok(Named::Other(Box::new(list::List::of_stdin())));
+        return Ok(Named::Other(Box::new(list::List::of_stdin(places))));
     }
     if name.starts_with("file://") {
-        return of_path(uri::uri_to_path(name)?);
+        return of_path(uri::uri_to_path(name)?, places);
     }
     if !name.contains("://") {
-        return of_path(PathBuf::from(name));
+        return of_path(PathBuf::from(name), places);
     }
     let web = name.starts_with("http://") || name.starts_with("https://");
     if !web && name.parse::<ObjectUri>().is_err() {
@@ -218,20 +252,22 @@ fn one(name: &str) -> Result<Named> {
     }
     let path = name.split(['?', '#']).next().unwrap_or(name);
     Ok(Named::Other(match (tar::is_tar(path), table::Format::of(path)) {
-        (true, _) => Box::new(tar::Tar::remote(name)),
-        (_, Some(format)) => Box::new(list::List::remote(name, format)),
-        _ if web => Box::new(list::List::of_one(name)),
-        _ => Box::new(bucket::Objects::open(name)?),
+        (true, _) => Box::new(tar::Tar::remote(name, places)),
+        (_, Some(format)) => Box::new(list::List::remote(name, format, places)),
+        _ if web => Box::new(list::List::of_one(name, places)),
+        _ => Box::new(bucket::Objects::open(name, places)?),
     }))
 }
 
-fn of_path(path: PathBuf) -> Result<Named> {
+fn of_path(path: PathBuf, places: &Arc<Places>) -> Result<Named> {
     let shown = path.to_string_lossy().into_owned();
     if path.is_file() && tar::is_tar(&shown) {
-        return Ok(Named::Other(Box::new(tar::Tar::local(&path)?)));
+        return Ok(Named::Other(Box::new(tar::Tar::local(&path, places)?)));
     }
     match table::Format::of(&shown) {
-        Some(format) if path.is_file() && !describes(&path) => Ok(Named::Other(Box::new(list::List::local(&path, format)?))),
+        Some(format) if path.is_file() && !describes(&path) => {
+            Ok(Named::Other(Box::new(list::List::local(&path, format, places)?)))
+        }
         _ => Ok(Named::Path(path)),
     }
 }

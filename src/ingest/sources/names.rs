@@ -10,7 +10,8 @@ const EXTENSIONS: [&str; 16] = [
 ];
 
 /// The endings of sidecars, in the order in which they are read.
-pub(super) const SIDECARS: [(&str, SidecarKind); 2] = [("txt", SidecarKind::Text), ("json", SidecarKind::Json)];
+pub(super) const SIDECARS: [(&str, SidecarKind); 2] =
+    [("txt", SidecarKind::Text), ("json", SidecarKind::Json)];
 
 /// Whether something that ends in `.extension` is taken for an image.
 pub(super) fn is_image(extension: &str) -> bool {

@@ -62,7 +62,9 @@ impl<T: Clone> Siblings<T> {
     fn leave(&mut self, name: Option<&str>) -> Vec<Family<T>> {
         let mut done = Vec::new();
         self.waiting.retain_mut(|waiting| {
-            let stays = name.and_then(|name| name.strip_prefix(&waiting.stem)).is_some_and(|rest| rest.starts_with('.'));
+            let stays = name
+                .and_then(|name| name.strip_prefix(&waiting.stem))
+                .is_some_and(|rest| rest.starts_with('.'));
             if !stays {
                 waiting.sidecars.sort_by_key(|(kind, ..)| *kind);
                 for image in std::mem::take(&mut waiting.images) {
@@ -98,10 +100,7 @@ mod tests {
         assert_eq!(joined(&["a.jpg", "a.json", "a.txt", "b.jpg"]), ["a.jpg <- a.txt a.json", "b.jpg <- "]);
         // The sidecar may come first, another name may stand between, and two images may share a stem.
         let odd = joined(&["a.JSON", "a.b.png", "a.b.txt", "a.jpg", "a.png", "b.txt", "c/a.txt", "c/a.webp"]);
-        assert_eq!(
-            odd,
-            ["a.b.png <- a.b.txt", "a.jpg <- a.JSON", "a.png <- a.JSON", "c/a.webp <- c/a.txt"]
-        );
+        assert_eq!(odd, ["a.b.png <- a.b.txt", "a.jpg <- a.JSON", "a.png <- a.JSON", "c/a.webp <- c/a.txt"]);
         assert_eq!(joined(&["noext", "dir/", ".jpg", "x.pdf"]), Vec::<String>::new());
     }
 }

@@ -1,8 +1,6 @@
 //! A file that lies elsewhere, brought to this machine whole: a temporary file, gone when nobody holds it any more.
 
-use super::Part;
-use crate::engine::bucket::Bucket;
-use crate::engine::fetch;
+use super::{Part, Places};
 use crate::error::{Error, Result};
 use crate::types::uri::ObjectUri;
 use std::fs::File;
@@ -13,13 +11,18 @@ use std::sync::Arc;
 const PIECE: u64 = 8 << 20;
 
 /// The file that an `http(s)` URL or a bucket's URI names.
-pub(super) fn bring(place: &str) -> Result<Arc<File>> {
+pub(super) fn bring(place: &str, places: &Places) -> Result<Arc<File>> {
     let io = |e| Error::io(std::env::temp_dir(), e);
-    let mut file = tempfile::tempfile().map_err(io)?;
-    match place.parse::<ObjectUri>() {
-        Ok(object) => Bucket::of(&object)?.copy(&object.key, PIECE, &mut |bytes| file.write_all(bytes).map_err(io))?,
-        Err(_) => _ = fetch::download(place, &mut file)?,
-    }
+    let begin = || tempfile::tempfile().map_err(io);
+    let mut file = match place.parse::<ObjectUri>() {
+        Ok(object) => {
+            let mut file = begin()?;
+            let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io);
+            places.buckets.of(&object)?.copy(&object.key, PIECE, &mut write)?;
+            file
+        }
+        Err(_) => places.web.download(place, begin)?,
+    };
     file.seek(SeekFrom::Start(0)).map_err(io)?;
     Ok(Arc::new(file))
 }

@@ -66,16 +66,23 @@ pub(super) fn of_stream(stream: Box<dyn Read + Send>, format: Format) -> Result<
         Format::Csv => separated(stream, b','),
         Format::Tsv => separated(stream, b'\t'),
         Format::JsonLines => Ok(Box::new(lines(stream).map(|line| line.and_then(|line| of_json(&line))))),
-        Format::Lines => Ok(Box::new(lines(stream).map(|line| line.map(|name| Row { name, said: Map::new() })))),
+        Format::Lines => {
+            Ok(Box::new(lines(stream).map(|line| line.map(|name| Row { name, said: Map::new() }))))
+        }
         Format::Parquet => Err(Error::invalid("Parquet on standard input", "write it to a file first")),
     }
 }
 
 fn separated(stream: Box<dyn Read + Send>, by: u8) -> Result<Rows> {
     let wrong = |e: csv::Error| Error::image(format!("the table cannot be read: {e}"));
-    let mut reader = csv::ReaderBuilder::new().delimiter(by).flexible(true).from_reader(BufReader::new(stream));
-    let columns: Vec<String> =
-        reader.headers().map_err(wrong)?.iter().map(|c| c.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(by).flexible(true).from_reader(BufReader::new(stream));
+    let columns: Vec<String> = reader
+        .headers()
+        .map_err(wrong)?
+        .iter()
+        .map(|c| c.trim_start_matches('\u{feff}').trim().to_owned())
+        .collect();
     let named = |wanted: &&str| columns.iter().any(|c| c.eq_ignore_ascii_case(wanted));
     if !NAMES.iter().any(|name| named(&name)) {
         let what = format!("a list with columns {}", columns.join(", "));
@@ -90,7 +97,8 @@ fn separated(stream: Box<dyn Read + Send>, by: u8) -> Result<Rows> {
 
 /// A number or a truth value where a cell is written as one; a leading zero or a plus makes it a text, such as a postal code.
 fn typed(cell: &str) -> Value {
-    let plain = !cell.starts_with('+') && !(cell.starts_with('0') && cell.len() > 1 && !cell.starts_with("0."));
+    let plain =
+        !cell.starts_with('+') && !(cell.starts_with('0') && cell.len() > 1 && !cell.starts_with("0."));
     match cell.parse::<Value>() {
         Ok(value) if (value.is_number() && plain) || value.is_boolean() => value,
         _ => Value::String(cell.to_owned()),
@@ -127,7 +135,8 @@ pub(super) fn of_json(line: &str) -> Result<Row> {
 /// Parts what names the image from what is said of it.
 fn of_cells(mut cells: Map<String, Value>) -> Result<Row> {
     let mut take = |wanted: &[&str]| {
-        let found = wanted.iter().find_map(|name| cells.keys().find(|c| c.eq_ignore_ascii_case(name)).cloned());
+        let found =
+            wanted.iter().find_map(|name| cells.keys().find(|c| c.eq_ignore_ascii_case(name)).cloned());
         found.and_then(|column| cells.shift_remove(&column))
     };
     let name = match take(&NAMES) {
@@ -143,7 +152,8 @@ fn of_cells(mut cells: Map<String, Value>) -> Result<Row> {
 
 fn parquet(file: File) -> Result<Rows> {
     use ::parquet::file::reader::SerializedFileReader;
-    let wrong = |e: ::parquet::errors::ParquetError| Error::image(format!("the Parquet file cannot be read: {e}"));
+    let wrong =
+        |e: ::parquet::errors::ParquetError| Error::image(format!("the Parquet file cannot be read: {e}"));
     let rows = SerializedFileReader::new(file).map_err(wrong)?.into_iter();
     Ok(Box::new(rows.map(move |row| match row.map_err(wrong)?.to_json_value() {
         Value::Object(cells) => of_cells(cells),
@@ -168,16 +178,23 @@ mod tests {
 
     #[test]
     fn tables_say_where_images_are() {
-        let csv = "\u{feff}URL,TEXT,width,zip\nhttp://a/1.jpg,\"a cat, \"\"red\"\"\",640,01234\n,x,1,2\nb.png,,,\n";
+        let csv =
+            "\u{feff}URL,TEXT,width,zip\nhttp://a/1.jpg,\"a cat, \"\"red\"\"\",640,01234\n,x,1,2\nb.png,,,\n";
         let found = read(csv, Format::Csv);
-        assert_eq!(found[0], row("http://a/1.jpg", json!({"width": 640, "zip": "01234", "captions": "a cat, \"red\""})));
+        assert_eq!(
+            found[0],
+            row("http://a/1.jpg", json!({"width": 640, "zip": "01234", "captions": "a cat, \"red\""}))
+        );
         assert!(found[1].is_err());
         assert_eq!(found[2], row("b.png", json!({})));
         let jsonl = "{\"path\": \"a.jpg\", \"caption\": [\"x\", \"y\"], \"n\": null}\n\nnonsense\n[1]\n";
         let found = read(jsonl, Format::JsonLines);
         assert_eq!(found[0], row("a.jpg", json!({"captions": ["x", "y"]})));
         assert!(found[1].is_err() && found[2].is_err() && found.len() == 3);
-        assert_eq!(read("# images\n a.jpg \r\n\nb c.png", Format::Lines), [row("a.jpg", json!({})), row("b c.png", json!({}))]);
+        assert_eq!(
+            read("# images\n a.jpg \r\n\nb c.png", Format::Lines),
+            [row("a.jpg", json!({})), row("b c.png", json!({}))]
+        );
         assert!(of_stream(Box::new("a,b\n1,2\n".as_bytes()), Format::Csv).is_err());
     }
 }

@@ -4,8 +4,7 @@
 //! key is the tar's URI, `#`, and its name.
 
 use super::siblings::{Family, Siblings};
-use super::{Beside, Entry, Fetched, Listed, Part, Place, Source, bucket, names, spool};
-use crate::engine::bucket::Bucket;
+use super::{Beside, Entry, Fetched, Listed, Part, Place, Places, Source, bucket, names, spool};
 use crate::error::{Error, Result};
 use crate::ingest::report::{Refusal, reason};
 use crate::types::uri::{self, ObjectUri};
@@ -26,6 +25,7 @@ pub struct Tar {
     /// Its URI.
     name: String,
     path: Option<PathBuf>,
+    places: Arc<Places>,
 }
 
 /// A member: where its bytes begin, how many they are.
@@ -36,13 +36,13 @@ struct Member {
 }
 
 impl Tar {
-    pub(super) fn local(path: &Path) -> Result<Tar> {
+    pub(super) fn local(path: &Path, places: &Arc<Places>) -> Result<Tar> {
         let whole = std::fs::canonicalize(path).map_err(|e| Error::io(path, e))?;
-        Ok(Tar { name: uri::path_to_uri(&whole)?, path: Some(whole) })
+        Ok(Tar { name: uri::path_to_uri(&whole)?, path: Some(whole), places: places.clone() })
     }
 
-    pub(super) fn remote(name: &str) -> Tar {
-        Tar { name: name.to_owned(), path: None }
+    pub(super) fn remote(name: &str, places: &Arc<Places>) -> Tar {
+        Tar { name: name.to_owned(), path: None, places: places.clone() }
     }
 
     fn open(&self) -> Result<(Arc<File>, String)> {
@@ -59,10 +59,10 @@ impl Tar {
             }
             None => {
                 let version = match self.name.parse::<ObjectUri>() {
-                    Ok(object) => Bucket::of(&object)?.version(&object.key)?,
+                    Ok(object) => self.places.buckets.of(&object)?.version(&object.key)?,
                     Err(_) => String::new(),
                 };
-                Ok((spool::bring(&self.name)?, version))
+                Ok((spool::bring(&self.name, &self.places)?, version))
             }
         }
     }
@@ -132,9 +132,20 @@ impl Source for Tar {
         Box::new(found.into_iter())
     }
 
+    fn watched(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    fn is_one_piece(&self) -> bool {
+        true
+    }
+
     fn fetch(&self, entry: &Entry, limit: u64) -> Result<Fetched> {
         let part = entry.part.as_ref().ok_or_else(|| Error::image("it is no member of this tar"))?;
         let bytes = part.read(entry.size, limit)?;
-        Ok(Fetched { bytes, sidecars: bucket::sidecars(entry, |name| Err(Error::image(format!("no {name}"))))? })
+        Ok(Fetched {
+            bytes,
+            sidecars: bucket::sidecars(entry, |name| Err(Error::image(format!("no {name}"))))?,
+        })
     }
 }

@@ -1,0 +1,142 @@
+//! Broken files against the decoders: no crash, no hang, no more memory than the limits, and a reason for each.
+//!
+//! `EYESHOT_FUZZ=10000 cargo test --release --test decode_fuzz -- --nocapture` tries that many, and `EYESHOT_SEED=N` repeats a run.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::Dice;
+use eyeshot::Error;
+use eyeshot::engine::decode::{Limits, decode};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How many are tried where nobody says.
+const TRIES: u64 = 600;
+/// The longest that one may take: a hang would take longer, and a slow machine in a debug build does not.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Small enough that a file that lies about its size is soon refused, large enough for all fixtures.
+const MEMORY: u64 = 256 << 20;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// Whole files of every format and kind: the fixtures, and some that are made on the spot.
+fn whole() -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir("tests/fixtures/images").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| {
+            ["jpg", "png", "gif", "webp", "bmp", "tif", "tiff"].contains(&e.to_str().unwrap())
+        }) {
+            files.push((
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                std::fs::read(&path).unwrap(),
+            ));
+        }
+    }
+    files.sort();
+    let shade = |x: u32, y: u32| image::Rgb([(x * 7) as u8, (y * 11) as u8, (x * y) as u8]);
+    let made = image::DynamicImage::ImageRgb8(image::RgbImage::from_fn(61, 47, shade));
+    for format in ["bmp", "tiff", "png", "jpg", "webp", "gif"] {
+        let mut out = std::io::Cursor::new(Vec::new());
+        made.write_to(&mut out, image::ImageFormat::from_extension(format).unwrap()).unwrap();
+        files.push((format!("made.{format}"), out.into_inner()));
+    }
+    files
+}
+
+/// One way to break a file, and its name.
+fn mutate(dice: &mut Dice, whole: &[(String, Vec<u8>)]) -> (String, Vec<u8>) {
+    let any = |dice: &mut Dice| whole[dice.roll(whole.len() as u64) as usize].clone();
+    let (mut name, mut bytes) = any(dice);
+    let at = |dice: &mut Dice, bytes: &[u8]| dice.roll(bytes.len().max(1) as u64) as usize;
+    for _ in 0..=dice.roll(3) {
+        // Half of the changes go to the header, where they tell most.
+        let front = if dice.roll(2) == 0 { bytes.len().min(64) } else { bytes.len() };
+        match dice.roll(6) {
+            0 => {
+                for _ in 0..=dice.roll(16) {
+                    let here = at(dice, &bytes[..front]);
+                    if let Some(byte) = bytes.get_mut(here) {
+                        *byte ^= 1 << dice.roll(8);
+                    }
+                }
+                name += " flipped";
+            }
+            1 => {
+                bytes.truncate(at(dice, &bytes));
+                name += " cut";
+            }
+            2 => {
+                let (other, donor) = any(dice);
+                let head = at(dice, &donor);
+                let tail = bytes.split_off(at(dice, &bytes));
+                bytes = [&donor[..head], &tail].concat();
+                name += &format!(" behind {other}");
+            }
+            3 => {
+                let value = [0u8, 0xff, 0x7f, 0x80][dice.roll(4) as usize];
+                let (here, long) = (at(dice, &bytes[..front]), 1 + dice.roll(8) as usize);
+                bytes.iter_mut().skip(here).take(long).for_each(|byte| *byte = value);
+                name += " filled";
+            }
+            4 => {
+                let (from, to) = (at(dice, &bytes), at(dice, &bytes));
+                let piece = bytes.get(from.min(to)..from.max(to)).unwrap_or_default().to_vec();
+                let here = at(dice, &bytes);
+                bytes.splice(here..here, piece);
+                name += " doubled";
+            }
+            _ => {
+                let (from, long) = (at(dice, &bytes), dice.roll(32) as usize);
+                bytes.drain(from.min(bytes.len())..(from + long).min(bytes.len()));
+                name += " gapped";
+            }
+        }
+    }
+    (name, bytes)
+}
+
+#[test]
+fn broken_files_cost_a_refusal_each() {
+    let seed =
+        setting("EYESHOT_SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
+    let tries = setting("EYESHOT_FUZZ").unwrap_or(TRIES);
+    println!("EYESHOT_SEED={seed}");
+    let (whole, mut dice) = (whole(), Dice(seed));
+    let limits = Limits { memory: MEMORY, ..Limits::default() };
+    assert!(whole.len() > 12, "{}", whole.len());
+    for (name, bytes) in &whole {
+        assert!(decode(bytes, &limits).is_ok(), "{name} is whole");
+    }
+    let (mut reasons, mut slowest) = (BTreeMap::<String, u64>::new(), (Duration::ZERO, String::new()));
+    let mut decoded = 0;
+    for round in 0..tries {
+        let (name, bytes) = mutate(&mut dice, &whole);
+        let began = Instant::now();
+        let outcome = decode(&bytes, &limits);
+        let took = began.elapsed();
+        assert!(took < LONGEST, "round {round}, {name}: {took:?}");
+        if took > slowest.0 {
+            slowest = (took, name.clone());
+        }
+        match outcome {
+            Ok(found) => {
+                decoded += 1;
+                assert_eq!((found.width, found.height), found.image.dimensions(), "round {round}, {name}");
+            }
+            Err(Error::Image { reason }) => {
+                let kind = reason.split([':', '(']).next().unwrap_or_default().to_owned();
+                *reasons.entry(kind).or_default() += 1;
+            }
+            Err(other) => panic!("round {round}, {name}: {other:?} is no refusal of an image"),
+        }
+    }
+    assert!(decoded > 0 && !reasons.is_empty(), "some breaks are harmless, some are not");
+    println!("{tries} files: {decoded} decoded, refused {reasons:?}; slowest {:?}: {}", slowest.0, slowest.1);
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+        status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
+    }
+}
