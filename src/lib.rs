@@ -1,6 +1,6 @@
 //! Eyeshot finds images by what they show.
 //!
-//! One binary reads folders of images, embeds pictures and captions with CLIP, keeps the vectors in a crash-safe index,
+//! One binary reads folders and buckets of images, embeds pictures and captions with CLIP, keeps the vectors in a crash-safe index,
 //! answers queries made of words and pictures, and reranks and captions with BLIP. This page is the map.
 //!
 //! # Layers
@@ -22,9 +22,9 @@
 //!
 //! # The journey of an image
 //!
-//! 1. `ingest::folder` lists it, and `ingest::sidecar` finds its captions;
-//! 2. `ingest::pipeline` skips it where the manifest has the same stamp, else fetches and hashes it: bytes known before
-//!    reuse their vectors;
+//! 1. `ingest::sources` list it (a folder, a bucket, a tar, a list), and `ingest::sidecar` reads its captions;
+//! 2. `ingest::pipeline` skips it where the manifest has the same stamp, else fetches ([`engine::bucket`], [`engine::web`]) and
+//!    hashes it: bytes known before reuse their vectors;
 //! 3. [`engine::decode`] turns bytes into upright RGB within limits, or says why not;
 //! 4. `models::preprocess` resizes and crops as the checkpoint asks;
 //! 5. `engine::upsert` gathers a batch, encodes pictures and captions with [`models::Clip`], and
@@ -54,7 +54,7 @@
 //! | space | the vectors that one encoder made from one modality, image or caption |
 //! | slot | a vector's number in its space |
 //! | hit | an item that answers a query, with its score (cosine) |
-//! | source | a place images come from: a folder, for now |
+//! | source | a place images come from: a folder, a bucket, a tar, a list of URLs |
 //! | manifest | for each key: where it came from, its stamp, its hash; makes ingestion resumable |
 //! | demo models, emoji scenes | small models that ship with Eyeshot, and the world they know |
 
