@@ -145,7 +145,7 @@ fn a_source_that_fails_costs_only_what_failed() {
         sync(&home, &options(), Fake { entries: 9, unlisted: false, fetch: Box::new(fetch) }).unwrap();
     assert_eq!(summary.indexed, 7);
     let expected = [
-        ("fake:2", "fake:2: gone since it was listed"),
+        ("fake:2", "cannot be fetched: gone since it was listed"),
         ("fake:5", "it broke the program: please report it"),
     ];
     assert_eq!(refused(&summary), expected);

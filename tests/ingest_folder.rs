@@ -193,7 +193,7 @@ fn missing_sources_are_named() {
         assert!(error.is_callers() && error.to_string().contains(named), "{error}");
     };
     check("nowhere/to/be/found", "nowhere/to/be/found");
-    check("s3://bucket/prefix", "s3://bucket/prefix");
+    check("ftp://host/prefix", "ftp://host/prefix");
     check("file:///nowhere/at%20all", "/nowhere/at all");
 }
 

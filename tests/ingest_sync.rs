@@ -238,7 +238,7 @@ fn the_reporter_and_the_summary_tell_one_story() {
     assert_eq!(heard.unchanged, ["1.png", "2.png", "3.png"].map(|name| home.key(name)));
     let line = serde_json::to_value(&summary).unwrap();
     let names: Vec<&String> = line.as_object().unwrap().keys().collect();
-    assert_eq!(names, ["indexed", "unchanged", "removed", "duplicates", "refused", "seconds"]);
+    assert_eq!(names, ["indexed", "unchanged", "removed", "duplicates", "refused", "stages", "seconds"]);
     assert_eq!(
         line["refused"][0],
         serde_json::json!({"key": home.key("bad.jpg"), "reason": "not an image: the file is empty"})

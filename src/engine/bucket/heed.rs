@@ -4,15 +4,16 @@ use super::super::patience::Pause;
 use http::header::RETRY_AFTER;
 use http::{Request, Response, StatusCode};
 use opendal::{Buffer, HttpBody, HttpTransport, HttpTransporter};
+use opendal_http_transport_reqwest::ReqwestTransport;
 use std::sync::Arc;
 
 /// The way that all requests go; `pause` is told of every `Retry-After`.
 pub(super) fn transport(pause: Arc<Pause>) -> HttpTransporter {
-    HttpTransporter::new(Heeding { inner: HttpTransporter::default(), pause })
+    HttpTransporter::new(Heeding { inner: ReqwestTransport::default(), pause })
 }
 
 struct Heeding {
-    inner: HttpTransporter,
+    inner: ReqwestTransport,
     pause: Arc<Pause>,
 }
 

@@ -225,6 +225,10 @@ impl Bucket {
             );
             return Error::Forbidden { what, fix: format!("renew them and run it again; {hint}") };
         }
+        if error.message().contains("signing credential") {
+            let what = format!("{}://{}: no credentials were found", self.scheme, self.name);
+            return Error::Forbidden { what, fix: hint.to_owned() };
+        }
         let reason = match error.kind() {
             ErrorKind::NotFound => "it is not there".to_owned(),
             ErrorKind::PermissionDenied => format!("the store refuses access: {hint}"),
@@ -257,7 +261,6 @@ fn transport() {
     ONCE.get_or_init(|| {
         // Another part of the program may have set it first, to the same.
         _ = rustls::crypto::ring::default_provider().install_default();
-        opendal::install_default();
     });
 }
 
