@@ -3,7 +3,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use ring::{digest, hmac};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -17,6 +17,8 @@ pub const KEY: &str = "AKTEST";
 pub const SECRET: &str = "not very secret";
 /// Keys to a page of a listing, so that few objects make many pages.
 const PAGE: usize = 7;
+/// What is encoded in what is signed.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// How a request is answered.
 #[derive(Clone, Debug)]
@@ -285,12 +287,19 @@ fn is_signed(request: &Request) -> bool {
     };
     let (credential, names, signature) = (part("Credential"), part("SignedHeaders"), part("Signature"));
     let Some(scope) = credential.strip_prefix(&format!("{KEY}/")) else { return false };
-    let mut query: Vec<String> =
-        request.query.split('&').filter(|q| !q.is_empty()).map(str::to_owned).collect();
-    query.iter_mut().filter(|q| !q.contains('=')).for_each(|q| q.push('='));
+    // Names and values are signed in one encoding, whichever they came in.
+    let plain = |text: &str| {
+        utf8_percent_encode(&percent_decode_str(text).decode_utf8().unwrap(), RESERVED).to_string()
+    };
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        format!("{}={}", plain(name), plain(value))
+    };
+    let mut query: Vec<String> = request.query.split('&').filter(|q| !q.is_empty()).map(pair).collect();
     query.sort();
     let headers: String = names.split(';').map(|name| format!("{name}:{}\n", header(name))).collect();
-    let (path, query, hash) = (&request.path, query.join("&"), header("x-amz-content-sha256"));
+    let path: Vec<String> = request.path.split('/').map(plain).collect();
+    let (path, query, hash) = (path.join("/"), query.join("&"), header("x-amz-content-sha256"));
     let canonical = format!("{}\n{path}\n{query}\n{headers}\n{names}\n{hash}", request.method);
     let hashed = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
     let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{hashed}", header("x-amz-date"));

@@ -24,12 +24,12 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio_stream::StreamExt;
 
-/// What stores say of credentials that no request will fare better with.
-const SPENT: [&str; 9] = [
+/// What stores say of credentials that no request will fare better with. A signature that does not match is not among them: it may
+/// be one odd name's.
+const SPENT: [&str; 8] = [
     "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidToken",
-    "SignatureDoesNotMatch",
     "TokenRefreshRequired",
     "RequestTimeTooSkewed",
     "AuthenticationFailed",
