@@ -123,7 +123,9 @@ fn odd_names_are_listed_and_fetched() {
     store.put("photos", "two//slashes.txt", "slashes");
     store.remove("photos", "many/100.png");
     let changed = done(&mut index(home.path(), &store, &["s3://photos"])).expect(0);
-    assert_eq!(summary(&changed), counts(2, 26, 0), "not pruned unless asked");
+    let mut wanted = counts(2, 26, 0);
+    wanted["duplicates"] = json!(1);
+    assert_eq!(summary(&changed), wanted, "one has the bytes that it had; nothing is pruned unless asked");
     assert_eq!(store.fetched(), ["new york.png", "two//slashes.png", "two//slashes.txt"]);
     let pruned = done(&mut index(home.path(), &store, &["s3://photos", "--prune"])).expect(0);
     assert_eq!(summary(&pruned), counts(0, 28, 1));
@@ -227,7 +229,7 @@ fn credentials_that_end_stop_the_run_and_lose_nothing() {
     assert!(ended.err.contains("(ExpiredToken): renew them and run it again"), "{}", ended.err);
     let kept = keys(home.path()).len();
     let said = format!("{kept} images were indexed before this, and stay");
-    assert!(kept > 0 && kept < 60 && (ended.err.contains(&said) || kept % 4 != 0), "{kept}: {}", ended.err);
+    assert!(kept > 0 && kept < 60 && ended.err.contains(&said), "{kept}: {}", ended.err);
     store.behave(|_| Manner::Serve);
     let rest = done(&mut index(home.path(), &store, &["s3://b"])).expect(0);
     assert_eq!(summary(&rest), counts(60 - kept as u64, kept as u64, 0));

@@ -83,8 +83,8 @@ fn separated(stream: Box<dyn Read + Send>, by: u8) -> Result<Rows> {
         .iter()
         .map(|c| c.trim_start_matches('\u{feff}').trim().to_owned())
         .collect();
-    let named = |wanted: &&str| columns.iter().any(|c| c.eq_ignore_ascii_case(wanted));
-    if !NAMES.iter().any(|name| named(&name)) {
+    let named = |wanted: &str| columns.iter().any(|c| c.eq_ignore_ascii_case(wanted));
+    if !NAMES.iter().any(|name| named(name)) {
         let what = format!("a list with columns {}", columns.join(", "));
         return Err(Error::invalid(what, "its first line has to name a column `url` (or `path`)"));
     }
@@ -98,7 +98,7 @@ fn separated(stream: Box<dyn Read + Send>, by: u8) -> Result<Rows> {
 /// A number or a truth value where a cell is written as one; a leading zero or a plus makes it a text, such as a postal code.
 fn typed(cell: &str) -> Value {
     let plain =
-        !cell.starts_with('+') && !(cell.starts_with('0') && cell.len() > 1 && !cell.starts_with("0."));
+        !(cell.starts_with('+') || cell.starts_with('0') && cell.len() > 1 && !cell.starts_with("0."));
     match cell.parse::<Value>() {
         Ok(value) if (value.is_number() && plain) || value.is_boolean() => value,
         _ => Value::String(cell.to_owned()),

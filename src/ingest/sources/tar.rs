@@ -90,7 +90,8 @@ impl Tar {
         let mut reader = file.try_clone().map_err(broken)?;
         reader.seek(SeekFrom::Start(0)).map_err(broken)?;
         let mut archive = ::tar::Archive::new(reader);
-        let mut siblings = Siblings::default();
+        let long = file.metadata().map_err(broken)?.len();
+        let (mut siblings, mut end) = (Siblings::default(), Ok(()));
         for entry in archive.entries_with_seek().map_err(broken)? {
             let entry = entry.map_err(broken)?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -99,6 +100,11 @@ impl Tar {
                 continue;
             }
             let member = Member { offset: entry.raw_file_position(), size: entry.size() };
+            // Skipping a member that is cut short looks like the end, and pruning would take the rest for gone.
+            if member.offset.saturating_add(member.size) > long {
+                end = Err(broken(std::io::ErrorKind::UnexpectedEof.into()));
+                break;
+            }
             for family in siblings.next(name, member) {
                 if !tell(self.listed(family, &file, &version)) {
                     return Ok(());
@@ -110,7 +116,7 @@ impl Tar {
                 return Ok(());
             }
         }
-        Ok(())
+        end
     }
 }
 
