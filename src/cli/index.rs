@@ -194,7 +194,10 @@ impl Job<'_> {
         if summary.is_err() && indexed > 0 {
             eprintln!("{indexed} images were indexed before this, and stay; run it again to go on");
         }
-        let summary = summary?;
+        let mut summary = summary?;
+        if !self.verb.verbose {
+            summary.stages.clear();
+        }
         written?;
         if !self.cancel.is_set() && !self.options.dry_run {
             self.collection.settle()?;

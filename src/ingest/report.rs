@@ -53,6 +53,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
     /// How busy each step was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<Occupancy>,
     /// How long it took.
     pub seconds: f64,
