@@ -27,6 +27,7 @@ mod collection;
 pub mod decode;
 mod duplicates;
 mod encoders;
+mod eyes;
 pub mod fetch;
 mod fields;
 mod filter;
