@@ -1,9 +1,9 @@
 //! `eyeshot serve`: the collections of this machine, for other programs.
 
-use super::args::{Matching, Shared};
+use super::args::{Answering, Matching, Shared};
 use super::{Outcome, output};
 use crate::engine::fetch::Reach;
-use crate::engine::{Engine, QueueOptions};
+use crate::engine::{Engine, QueueOptions, Serving};
 use crate::error::{Error, Result};
 use crate::serve::{self, Access, Bound, Keys, Settings, Tls};
 use clap::Args;
@@ -99,6 +99,8 @@ pub(super) struct Serve {
     thumbnails: u64,
     #[command(flatten)]
     matching: Matching,
+    #[command(flatten)]
+    answering: Answering,
     /// Do not keep the bytes of pictures that clients send: they can be found, and not be shown
     #[arg(long, env = "EYESHOT_FORGET_UPLOADS", value_parser = FalseyValueParser::new())]
     forget_uploads: bool,
@@ -147,7 +149,9 @@ impl Serve {
         let settings = self.settings()?;
         settings.check()?;
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
-        let engine = shared.engine_with(queue, &self.matching)?;
+        let (matching, answering) = (self.matching.options(), self.answering.options());
+        let models = self.matching.models(shared)?;
+        let engine = shared.engine_serving(shared.data.clone(), models, Serving { queue, matching, answering })?;
         run(engine, &settings, shared.json)
     }
 

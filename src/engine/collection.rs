@@ -1,5 +1,6 @@
 //! One collection: its record, its spaces, and what is known of its items.
 
+use super::answer::AnyAnswerer;
 use super::batched::Batched;
 use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
@@ -61,6 +62,9 @@ pub struct Info {
     /// The matcher that reranks its hits; None where none was named. This process's affair, and so no part of what is printed.
     #[serde(skip)]
     pub matcher: Option<String>,
+    /// The answerer of questions about its images, in the same way.
+    #[serde(skip)]
+    pub answerer: Option<String>,
     /// What its data directory takes on disk, with all other collections in it.
     pub bytes: u64,
 }
@@ -168,6 +172,7 @@ impl Collection {
             items: self.images.len(),
             spaces,
             matcher: self.encoders.matcher_name(self.model()).map(str::to_owned),
+            answerer: self.encoders.answerer_name(self.model()).map(str::to_owned),
             bytes: self.store.bytes()?,
         })
     }
@@ -202,6 +207,16 @@ impl Collection {
     /// What holds its pictures against words, loaded when first asked for.
     pub(super) fn matcher(&self) -> Result<Arc<Matcher>> {
         self.encoders.matcher(self.model())
+    }
+
+    /// Whether there is such a one.
+    pub(super) fn has_matcher(&self) -> bool {
+        self.encoders.matcher_name(self.model()).is_some()
+    }
+
+    /// What answers questions about its pictures, loaded when first asked for.
+    pub(super) fn answerer(&self) -> Result<Arc<AnyAnswerer>> {
+        self.encoders.answerer(self.model())
     }
 
     /// That `model` is the one that made the vectors, by name or by its files' content.

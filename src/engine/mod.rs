@@ -13,12 +13,14 @@
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
 //! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
 //!    `browse` lists items and fields for those who look around; `duplicates` finds what is there twice.
-//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`.
+//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`, seen by `eyes`.
 //!    `timing` is how long things took, for those who watch.
-//! 9. this file opens the data directory, and creates, lists and drops collections.
+//! 9. `answer`     a question answered from the images that fit it, with citations; `eyes` looks at them, as the matcher does.
+//! 10. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
+mod answer;
 mod batched;
 mod browse;
 mod caller;
@@ -45,6 +47,7 @@ mod timing;
 mod upsert;
 mod words;
 
+pub use answer::{ANSWERER, AnswerOptions, DeskOptions, LoadedAnswerer, Written, load as load_answerer};
 pub use crate::models::{Blip, Decoding, Features, ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use browse::Page;
@@ -82,6 +85,17 @@ pub struct EngineOptions {
     pub progress: Arc<dyn Progress>,
 }
 
+/// How callers share models, and which models serve beside the encoders.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Serving {
+    /// The queues before each model.
+    pub queue: QueueOptions,
+    /// The matcher.
+    pub matching: MatchOptions,
+    /// The answerer.
+    pub answering: AnswerOptions,
+}
+
 /// A data directory and its collections.
 pub struct Engine {
     store: Arc<Store>,
@@ -95,22 +109,13 @@ pub struct Engine {
 impl Engine {
     /// Opens the data directory, making it where there is none.
     pub fn open(options: EngineOptions) -> Result<Self> {
-        Engine::open_with(options, QueueOptions::default())
+        Engine::open_serving(options, Serving::default())
     }
 
-    /// The same with other queues before the models.
-    pub fn open_with(options: EngineOptions, queue: QueueOptions) -> Result<Self> {
-        Engine::open_matching(options, queue, MatchOptions::default())
-    }
-
-    /// The same with another matcher.
-    pub fn open_matching(
-        options: EngineOptions,
-        queue: QueueOptions,
-        matching: MatchOptions,
-    ) -> Result<Self> {
+    /// The same with other queues before the models, another matcher or answerer.
+    pub fn open_serving(options: EngineOptions, serving: Serving) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
-        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue, matching));
+        let encoders = Arc::new(Encoders::new(options.models, options.progress, serving));
         let (memory, open, making) = (Arc::default(), Mutex::default(), Mutex::default());
         Ok(Engine { store, encoders, memory, open, making })
     }
@@ -215,11 +220,18 @@ impl Engine {
     }
 
     /// What the queues before the loaded models have done: (model, what it is for, load). `text` and `image` are an encoder's,
-    /// `picture` and `match` a matcher's.
+    /// `picture` and `match` a matcher's, `picture` and `answer` an answerer's.
     pub fn loads(&self) -> Vec<(String, &'static str, Load)> {
         let (encoders, matchers) = (self.encoders.loaded(), self.encoders.loaded_matchers());
+        let answerers = self.encoders.loaded_answerers();
         let matching = matchers.iter().flat_map(|matcher| matcher.loads());
-        encoders.iter().flat_map(|encoder| encoder.loads()).chain(matching).collect()
+        let answering = answerers.iter().flat_map(|answerer| answerer.loads());
+        encoders.iter().flat_map(|encoder| encoder.loads()).chain(matching).chain(answering).collect()
+    }
+
+    /// What the answerers that are loaded have written.
+    pub fn written(&self) -> Vec<(String, Written)> {
+        self.encoders.loaded_answerers().iter().filter_map(|answerer| answerer.written()).collect()
     }
 
     /// Whether it was made now.

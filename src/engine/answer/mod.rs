@@ -1,0 +1,340 @@
+//! Answers to questions about images, with citations.
+//!
+//! 1. `wording`  what a question is about, without the words that ask.
+//! 2. The collection is searched for that, and for the question itself, whichever finds nearer images; a matcher looks at the
+//!    best hits, and those that do not fit are left out. Where none fits, the answer is that the images do not tell; only a
+//!    question for yes or no is asked of the best hits all the same, since "no" answers it.
+//! 3. `answerer` the model looks at as many of them as it can hold. One whose picture is gone gives way to the next.
+//! 4. `talker` and `desk`, or `vqa`, write the answer; pieces go to the caller as they come.
+//! 5. `marks`    `[2]` in it must name an image that was shown; those are cited.
+
+mod answerer;
+mod desk;
+mod marks;
+mod talker;
+mod vqa;
+mod wording;
+
+pub use answerer::{ANSWERER, AnswerOptions};
+pub(super) use answerer::AnyAnswerer;
+pub use desk::{DeskOptions, Written};
+
+use super::caller::Caller;
+use super::collection::Collection;
+use super::eyes::Sight;
+use super::queue::QueueOptions;
+use crate::error::{Error, Result};
+use crate::models::{ModelOptions, Progress};
+use crate::types::ask::REFUSAL;
+use crate::types::{Answer, Ask, Citation, Ended, Hit, Query, Rerank, Shown, Term, TermKind, Told};
+use answerer::{Answerer, Asked, Wrote};
+use marks::Marks;
+
+/// How many hits are looked at by a matcher, of which a few are shown.
+const CANDIDATES: usize = 16;
+/// The most images that may be asked for.
+const MOST: usize = 64;
+/// The most tokens that an answer may be given.
+const LONGEST: usize = 4096;
+
+/// An image that may be shown.
+struct Candidate {
+    sight: Sight,
+    shown: Shown,
+}
+
+impl Collection {
+    /// The answer to `ask`, which `tell` hears as it is made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty question, one that is too long for the answerer, and settings out of range; and where no
+    /// answerer is named.
+    pub fn ask(&self, ask: &Ask, caller: &Caller, tell: &mut dyn FnMut(Told)) -> Result<Answer> {
+        check(ask)?;
+        let (answerer, about) = (self.answerer()?, ask.about.len());
+        let ask = &Ask { limit: if about > 0 { about } else { ask.limit }, ..ask.clone() };
+        let candidates = || match ask.about.is_empty() {
+            true => self.find(ask, caller),
+            false => self.named(&ask.about),
+        };
+        answerer.answer(ask, candidates, caller, tell)
+    }
+
+    /// The images that fit the question, best first.
+    fn find(&self, ask: &Ask, caller: &Caller) -> Result<Vec<Candidate>> {
+        let wording = wording::read(&ask.question);
+        let query = |text: &str| Query {
+            filter: ask.filter.clone(),
+            ..Query::new(vec![Term { kind: TermKind::Text(text.to_owned()), weight: 1.0 }])
+        };
+        let mut query = query(self.nearer(&ask.question, &wording.about, query, caller)?);
+        query.limit = CANDIDATES.max(ask.limit);
+        query.rerank = self.has_matcher().then(|| Rerank { top: query.limit, ..Rerank::default() });
+        let hits = self.query_for(&query, caller)?;
+        let fits = |hit: &Hit| hit.matched.is_some_and(|p| p >= ask.min_match);
+        let hits: Vec<Hit> = match query.rerank.is_some() && (hits.iter().any(fits) || !wording.yes_or_no) {
+            true => hits.into_iter().filter(fits).collect(),
+            false => hits,
+        };
+        let mut candidates = Vec::with_capacity(hits.len());
+        for hit in hits {
+            // One that was removed a moment ago is left out.
+            let Some(item) = self.item(hit.id)? else { continue };
+            let shown = Shown { number: 0, id: Some(hit.id), key: hit.key, score: Some(hit.score), matched: hit.matched };
+            candidates.push(Candidate { sight: Sight::of(&item, &self.shelf()), shown });
+        }
+        Ok(candidates)
+    }
+
+    /// Whichever of question and words finds the nearer image.
+    fn nearer<'a>(
+        &self,
+        question: &'a str,
+        words: &'a str,
+        query: impl Fn(&str) -> Query,
+        caller: &Caller,
+    ) -> Result<&'a str> {
+        if words.is_empty() {
+            return Ok(question);
+        }
+        let both = [question, words].map(|text| Query { limit: 1, ..query(text) });
+        let mut best = self.query_many(&both, caller)?.into_iter().map(|hits| -> Result<f32> {
+            Ok(hits?.first().map_or(f32::NEG_INFINITY, |hit| hit.score))
+        });
+        let mut next = || best.next().unwrap_or(Ok(f32::NEG_INFINITY));
+        Ok(if next()? > next()? { question } else { words })
+    }
+
+    /// The images that were named.
+    fn named(&self, about: &[TermKind]) -> Result<Vec<Candidate>> {
+        let of_item = |id| -> Result<Candidate> {
+            let item = self.item(id)?.ok_or_else(|| Error::NotFound {
+                kind: "item",
+                name: id.to_string(),
+                fix: "ids are in the `id` field of search results".into(),
+            })?;
+            let shown = Shown { id: Some(id), key: item.key.clone(), ..unsearched() };
+            Ok(Candidate { sight: Sight::of(&item, &self.shelf()), shown })
+        };
+        about
+            .iter()
+            .map(|kind| match kind {
+                TermKind::Item(id) => of_item(*id),
+                TermKind::Image(bytes) => Ok(brought(bytes.clone(), String::new())),
+                TermKind::Text(_) => Err(Error::invalid("words as an image", "ask about images, or items by id")),
+            })
+            .collect()
+    }
+}
+
+/// An answerer outside any collection, for questions about given images.
+pub struct LoadedAnswerer(AnyAnswerer);
+
+/// Finds and loads the answerer of that name.
+pub fn load(
+    name: &str,
+    models: &ModelOptions,
+    progress: &dyn Progress,
+    options: &AnswerOptions,
+) -> Result<LoadedAnswerer> {
+    AnyAnswerer::load(name, models, progress, QueueOptions::default(), options).map(LoadedAnswerer)
+}
+
+impl LoadedAnswerer {
+    /// The answer to `ask` about `images`, each with its URI.
+    ///
+    /// # Errors
+    /// As [`Collection::ask`]; [`Error::Image`] that names the image that cannot be looked at.
+    pub fn ask(
+        &self,
+        ask: &Ask,
+        images: Vec<(String, Vec<u8>)>,
+        caller: &Caller,
+        tell: &mut dyn FnMut(Told),
+    ) -> Result<Answer> {
+        check(ask)?;
+        let ask = &Ask { limit: images.len().max(1), ..ask.clone() };
+        let candidates = || Ok(images.into_iter().map(|(key, bytes)| brought(bytes, key)).collect());
+        self.0.answer(ask, candidates, caller, tell)
+    }
+}
+
+impl AnyAnswerer {
+    fn answer(
+        &self,
+        ask: &Ask,
+        candidates: impl FnOnce() -> Result<Vec<Candidate>>,
+        caller: &Caller,
+        tell: &mut dyn FnMut(Told),
+    ) -> Result<Answer> {
+        match self {
+            AnyAnswerer::Llava(talker) => answer(talker, ask, candidates, caller, tell),
+            AnyAnswerer::Blip(vqa) => answer(vqa, ask, candidates, caller, tell),
+        }
+    }
+}
+
+/// Looks at the candidates, and writes.
+fn answer<A: Answerer>(
+    answerer: &A,
+    ask: &Ask,
+    candidates: impl FnOnce() -> Result<Vec<Candidate>>,
+    caller: &Caller,
+    tell: &mut dyn FnMut(Told),
+) -> Result<Answer> {
+    let asked = Asked { question: &ask.question, writing: &ask.writing };
+    // Before any work is done for it.
+    answerer.must_hold(&asked)?;
+    let candidates = candidates()?;
+    if candidates.is_empty() {
+        return Ok(refused(tell));
+    }
+    let (mut shown, mut seen) = look(answerer, candidates, ask, caller)?;
+    let count = answerer.affords(&asked, &seen)?;
+    shown.truncate(count);
+    seen.truncate(count);
+    shown.iter_mut().zip(1..).for_each(|(shown, number)| shown.number = number);
+    tell(Told::Looking(shown.clone()));
+    let (mut marks, mut text) = (Marks::new(shown.len()), String::new());
+    let mut say = |ready: String| {
+        if !ready.is_empty() {
+            text.push_str(&ready);
+            tell(Told::Text(ready));
+        }
+    };
+    let Wrote { ended, token_ids } =
+        answerer.write(&asked, seen, caller, &mut |piece| say(marks.push(piece)))?;
+    let (rest, mut cited) = marks.finish();
+    say(rest);
+    let abstained = refuses(&text);
+    if abstained {
+        cited.clear();
+    } else if cited.is_empty() && !answerer.names_pictures() {
+        cited = unnamed(&shown);
+    }
+    let citations = cited.into_iter().filter_map(|number| cite(&shown, number)).collect();
+    Ok(Answer { text, citations, abstained, token_ids, looked_at: shown, finish: ended })
+}
+
+/// The first images of which as many can be seen as are wanted.
+fn look<A: Answerer>(
+    answerer: &A,
+    candidates: Vec<Candidate>,
+    ask: &Ask,
+    caller: &Caller,
+) -> Result<(Vec<Shown>, Vec<A::Seen>)> {
+    let (mut shown, mut seen, mut reason) = (vec![], vec![], None);
+    let mut left = candidates.into_iter().peekable();
+    while shown.len() < ask.limit && left.peek().is_some() {
+        let some: Vec<Candidate> = left.by_ref().take(ask.limit - shown.len()).collect();
+        let glances = answerer.see(some.iter().map(|one| one.sight.clone()).collect(), caller)?;
+        for (candidate, glance) in some.into_iter().zip(glances) {
+            match glance {
+                Ok(glance) => {
+                    shown.push(candidate.shown);
+                    seen.push(glance);
+                }
+                // Who names an image means that one.
+                Err(why) if candidate.shown.score.is_none() => {
+                    return Err(Error::image(format!("{}: {why}", called(&candidate.shown))));
+                }
+                Err(why) => _ = reason.get_or_insert(format!("{}: {why}", called(&candidate.shown))),
+            }
+        }
+    }
+    match (shown.is_empty(), reason) {
+        (true, Some(reason)) => Err(Error::image(format!("none of the images that fit can be looked at; {reason}"))),
+        _ => Ok((shown, seen)),
+    }
+}
+
+fn called(shown: &Shown) -> &str {
+    if shown.key.is_empty() { "the image that came with the question" } else { &shown.key }
+}
+
+/// An image that came with the question.
+fn brought(bytes: Vec<u8>, key: String) -> Candidate {
+    Candidate { sight: Sight::here(bytes), shown: Shown { key, ..unsearched() } }
+}
+
+fn unsearched() -> Shown {
+    Shown { number: 0, id: None, key: String::new(), score: None, matched: None }
+}
+
+/// What an answer rests on whose model was never taught to say: the only image, or those that a matcher found to fit.
+fn unnamed(shown: &[Shown]) -> Vec<usize> {
+    let sure = |shown: &&Shown| shown.matched.is_some();
+    match shown {
+        [only] => vec![only.number],
+        several => several.iter().filter(sure).map(|shown| shown.number).collect(),
+    }
+}
+
+fn cite(shown: &[Shown], number: usize) -> Option<Citation> {
+    let shown = shown.get(number.checked_sub(1)?)?;
+    Some(Citation { id: shown.id, key: shown.key.clone(), number })
+}
+
+/// Nothing fits: the model is not asked.
+fn refused(tell: &mut dyn FnMut(Told)) -> Answer {
+    tell(Told::Looking(vec![]));
+    tell(Told::Text(REFUSAL.to_owned()));
+    Answer {
+        text: REFUSAL.to_owned(),
+        citations: vec![],
+        abstained: true,
+        token_ids: vec![],
+        looked_at: vec![],
+        finish: Ended::Unasked,
+    }
+}
+
+/// Whether a text says that the images do not tell.
+fn refuses(text: &str) -> bool {
+    const BEGINNINGS: &[&str] = &[
+        "i can't tell", "i cannot tell", "i can not tell", "can't tell", "cannot tell", "i don't know", "i do not know",
+        "it is not possible to tell", "it is impossible to tell", "the images do not show", "the images don't show",
+        "the image does not show the answer", "unanswerable",
+    ];
+    let plain = text.trim().to_lowercase().replace('\u{2019}', "'");
+    plain.is_empty() || BEGINNINGS.iter().any(|beginning| plain.starts_with(beginning))
+}
+
+fn check(ask: &Ask) -> Result<()> {
+    let writing = &ask.writing;
+    let wrong = match () {
+        () if ask.question.trim().is_empty() => ("an empty question".to_owned(), "ask in a few words".to_owned()),
+        () if !(1..=MOST).contains(&ask.limit) => (format!("a limit of {}", ask.limit), format!("1 to {MOST} images")),
+        () if ask.about.len() > MOST => (format!("{} images", ask.about.len()), format!("at most {MOST}")),
+        () if !(0.0..=1.0).contains(&ask.min_match) => {
+            (format!("a least match of {}", ask.min_match), "a probability, 0 to 1".to_owned())
+        }
+        () if !(1..=LONGEST).contains(&writing.max_tokens) => {
+            (format!("{} tokens", writing.max_tokens), format!("1 to {LONGEST}"))
+        }
+        () if !(0.0..=10.0).contains(&writing.temperature) => {
+            (format!("a temperature of {}", writing.temperature), "0 to 10; 0 takes the likeliest token".to_owned())
+        }
+        () if !(writing.top_p > 0.0 && writing.top_p <= 1.0) => {
+            (format!("a top_p of {}", writing.top_p), "above 0, at most 1".to_owned())
+        }
+        () if writing.stop.iter().any(String::is_empty) => ("an empty stop string".to_owned(), "leave it out".to_owned()),
+        () => return Ok(()),
+    };
+    Err(Error::invalid(wrong.0, wrong.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_known() {
+        for text in [REFUSAL, "i can\u{2019}t tell from these images", " I cannot tell.", "unanswerable", ""] {
+            assert!(refuses(text), "{text:?}");
+        }
+        for text in ["no", "two dogs", "The person says: I can't tell"] {
+            assert!(!refuses(text), "{text:?}");
+        }
+    }
+}
