@@ -26,6 +26,7 @@ mod page;
 mod pictures;
 mod room;
 mod search;
+mod sse;
 mod thumbnails;
 mod upload;
 mod watch;
