@@ -105,7 +105,7 @@ impl Ask {
         let writing = &self.writing;
         Ok(Question {
             question: self.question.join(" "),
-            about: vec![],
+            about: None,
             limit: self.top,
             filter: self.filter.as_deref().map(Filter::parse).transpose()?,
             min_match: self.min_match,

@@ -89,7 +89,7 @@ fn question(request: pb::AskRequest, app: &App, collection: &Collection) -> Resu
     let about = about.map(|(at, term)| Ok(convert::term(at, term, app, collection)?.kind));
     let usual = Ask::new(request.question);
     Ok(Ask {
-        about: about.collect::<Result<_>>()?,
+        about: Some(about.collect::<Result<Vec<_>>>()?).filter(|about| !about.is_empty()),
         limit: request.limit.map_or(usual.limit, |limit| limit as usize),
         filter: request.filter.map(convert::filter).transpose()?,
         min_match: request.match_threshold.unwrap_or(usual.min_match),

@@ -12,8 +12,9 @@ pub const REFUSAL: &str = "I can't tell from these images.";
 pub struct Ask {
     /// The question.
     pub question: String,
-    /// Look at these, in this order, and search for none: pictures, or items of the collection.
-    pub about: Vec<TermKind>,
+    /// Look at these, in this order, and search for none: pictures, or items of the collection. With none of them, the answerer
+    /// has nothing but the question.
+    pub about: Option<Vec<TermKind>>,
     /// How many images are looked at, at most; at least 1. Fewer where the model can hold no more.
     pub limit: usize,
     /// Only among these.
@@ -48,7 +49,7 @@ impl Ask {
     pub fn new(question: impl Into<String>) -> Self {
         Ask {
             question: question.into(),
-            about: vec![],
+            about: None,
             limit: 4,
             filter: None,
             min_match: 0.5,
@@ -108,6 +109,9 @@ pub struct Answer {
     pub abstained: bool,
     /// The tokens that the model wrote; none where it was not asked.
     pub token_ids: Vec<u32>,
+    /// The highest probability with which an image of the collection fits the question, shown or not; None where no matcher
+    /// looked.
+    pub best_match: Option<f32>,
     /// The images that were looked at.
     pub looked_at: Vec<Shown>,
     /// Why it ends where it does.

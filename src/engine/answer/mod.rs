@@ -37,6 +37,12 @@ const MOST: usize = 64;
 /// The most tokens that an answer may be given.
 const LONGEST: usize = 4096;
 
+/// What may be shown, best first, and the highest probability with which anything fits.
+struct Found {
+    images: Vec<Candidate>,
+    best: Option<f32>,
+}
+
 /// An image that may be shown.
 struct Candidate {
     sight: Sight,
@@ -51,17 +57,16 @@ impl Collection {
     /// answerer is named.
     pub fn ask(&self, ask: &Ask, caller: &Caller, tell: &mut dyn FnMut(Told)) -> Result<Answer> {
         check(ask)?;
-        let (answerer, about) = (self.answerer()?, ask.about.len());
-        let ask = &Ask { limit: if about > 0 { about } else { ask.limit }, ..ask.clone() };
-        let candidates = || match ask.about.is_empty() {
-            true => self.find(ask, caller),
-            false => self.named(&ask.about),
+        let answerer = self.answerer()?;
+        let candidates = || match &ask.about {
+            None => self.find(ask, caller),
+            Some(about) => Ok(Found { images: self.named(about)?, best: None }),
         };
         answerer.answer(ask, candidates, caller, tell)
     }
 
     /// The images that fit the question, best first.
-    fn find(&self, ask: &Ask, caller: &Caller) -> Result<Vec<Candidate>> {
+    fn find(&self, ask: &Ask, caller: &Caller) -> Result<Found> {
         let wording = wording::read(&ask.question);
         let query = |text: &str| Query {
             filter: ask.filter.clone(),
@@ -71,6 +76,7 @@ impl Collection {
         query.limit = CANDIDATES.max(ask.limit);
         query.rerank = self.has_matcher().then(|| Rerank { top: query.limit, ..Rerank::default() });
         let hits = self.query_for(&query, caller)?;
+        let best = hits.iter().filter_map(|hit| hit.matched).max_by(f32::total_cmp);
         let fits = |hit: &Hit| hit.matched.is_some_and(|p| p >= ask.min_match);
         let hits: Vec<Hit> = match query.rerank.is_some() && (hits.iter().any(fits) || !wording.yes_or_no) {
             true => hits.into_iter().filter(fits).collect(),
@@ -83,7 +89,7 @@ impl Collection {
             let shown = Shown { number: 0, id: Some(hit.id), key: hit.key, score: Some(hit.score), matched: hit.matched };
             candidates.push(Candidate { sight: Sight::of(&item, &self.shelf()), shown });
         }
-        Ok(candidates)
+        Ok(Found { images: candidates, best })
     }
 
     /// Whichever of question and words finds the nearer image.
@@ -153,9 +159,10 @@ impl LoadedAnswerer {
         tell: &mut dyn FnMut(Told),
     ) -> Result<Answer> {
         check(ask)?;
-        let ask = &Ask { limit: images.len().max(1), ..ask.clone() };
-        let candidates = || Ok(images.into_iter().map(|(key, bytes)| brought(bytes, key)).collect());
-        self.0.answer(ask, candidates, caller, tell)
+        // They are what it is about, whatever it says itself.
+        let ask = &Ask { about: Some(vec![]), ..ask.clone() };
+        let images = images.into_iter().map(|(key, bytes)| brought(bytes, key)).collect();
+        self.0.answer(ask, || Ok(Found { images, best: None }), caller, tell)
     }
 }
 
@@ -163,7 +170,7 @@ impl AnyAnswerer {
     fn answer(
         &self,
         ask: &Ask,
-        candidates: impl FnOnce() -> Result<Vec<Candidate>>,
+        candidates: impl FnOnce() -> Result<Found>,
         caller: &Caller,
         tell: &mut dyn FnMut(Told),
     ) -> Result<Answer> {
@@ -178,18 +185,20 @@ impl AnyAnswerer {
 fn answer<A: Answerer>(
     answerer: &A,
     ask: &Ask,
-    candidates: impl FnOnce() -> Result<Vec<Candidate>>,
+    candidates: impl FnOnce() -> Result<Found>,
     caller: &Caller,
     tell: &mut dyn FnMut(Told),
 ) -> Result<Answer> {
     let asked = Asked { question: &ask.question, writing: &ask.writing };
     // Before any work is done for it.
     answerer.must_hold(&asked)?;
-    let candidates = candidates()?;
-    if candidates.is_empty() {
-        return Ok(refused(tell));
+    let Found { images, best: best_match } = candidates()?;
+    if images.is_empty() && ask.about.is_none() {
+        return Ok(refused(best_match, tell));
     }
-    let (mut shown, mut seen) = look(answerer, candidates, ask, caller)?;
+    // Who names images wants all of them looked at.
+    let limit = if ask.about.is_some() { images.len() } else { ask.limit };
+    let (mut shown, mut seen) = look(answerer, images, limit, caller)?;
     let count = answerer.affords(&asked, &seen)?;
     shown.truncate(count);
     seen.truncate(count);
@@ -213,20 +222,20 @@ fn answer<A: Answerer>(
         cited = unnamed(&shown);
     }
     let citations = cited.into_iter().filter_map(|number| cite(&shown, number)).collect();
-    Ok(Answer { text, citations, abstained, token_ids, looked_at: shown, finish: ended })
+    Ok(Answer { text, citations, abstained, token_ids, best_match, looked_at: shown, finish: ended })
 }
 
 /// The first images of which as many can be seen as are wanted.
 fn look<A: Answerer>(
     answerer: &A,
     candidates: Vec<Candidate>,
-    ask: &Ask,
+    limit: usize,
     caller: &Caller,
 ) -> Result<(Vec<Shown>, Vec<A::Seen>)> {
     let (mut shown, mut seen, mut reason) = (vec![], vec![], None);
     let mut left = candidates.into_iter().peekable();
-    while shown.len() < ask.limit && left.peek().is_some() {
-        let some: Vec<Candidate> = left.by_ref().take(ask.limit - shown.len()).collect();
+    while shown.len() < limit && left.peek().is_some() {
+        let some: Vec<Candidate> = left.by_ref().take(limit - shown.len()).collect();
         let glances = answerer.see(some.iter().map(|one| one.sight.clone()).collect(), caller)?;
         for (candidate, glance) in some.into_iter().zip(glances) {
             match glance {
@@ -276,7 +285,7 @@ fn cite(shown: &[Shown], number: usize) -> Option<Citation> {
 }
 
 /// Nothing fits: the model is not asked.
-fn refused(tell: &mut dyn FnMut(Told)) -> Answer {
+fn refused(best_match: Option<f32>, tell: &mut dyn FnMut(Told)) -> Answer {
     tell(Told::Looking(vec![]));
     tell(Told::Text(REFUSAL.to_owned()));
     Answer {
@@ -284,6 +293,7 @@ fn refused(tell: &mut dyn FnMut(Told)) -> Answer {
         citations: vec![],
         abstained: true,
         token_ids: vec![],
+        best_match,
         looked_at: vec![],
         finish: Ended::Unasked,
     }
@@ -301,11 +311,11 @@ fn refuses(text: &str) -> bool {
 }
 
 fn check(ask: &Ask) -> Result<()> {
-    let writing = &ask.writing;
+    let (writing, about) = (&ask.writing, ask.about.as_ref().map_or(0, Vec::len));
     let wrong = match () {
         () if ask.question.trim().is_empty() => ("an empty question".to_owned(), "ask in a few words".to_owned()),
         () if !(1..=MOST).contains(&ask.limit) => (format!("a limit of {}", ask.limit), format!("1 to {MOST} images")),
-        () if ask.about.len() > MOST => (format!("{} images", ask.about.len()), format!("at most {MOST}")),
+        () if about > MOST => (format!("{about} images"), format!("at most {MOST}")),
         () if !(0.0..=1.0).contains(&ask.min_match) => {
             (format!("a least match of {}", ask.min_match), "a probability, 0 to 1".to_owned())
         }

@@ -73,6 +73,10 @@ impl Answerer for Vqa {
     }
 
     fn write(&self, asked: &Asked, seen: Vec<Features>, caller: &Caller, say: &mut dyn FnMut(&str)) -> Result<Wrote> {
+        if seen.is_empty() {
+            let what = format!("{} has no image to look at", self.blip.name());
+            return Err(Error::unsupported(what, "give it one, or ask a language model"));
+        }
         let mut how = decoding(asked.writing);
         how.max_new_tokens = how.max_new_tokens.min(LONGEST);
         let question = |seen| Question { seen, text: asked.question.to_owned(), how: how.clone() };
