@@ -23,6 +23,8 @@ expect() {
 EYESHOT_URL=http://$http deploy/clients/curl/client.sh "two koalas" assets/sets/0001.jpg | tee "$home/out"
 expect '"status":"serving"' curl
 expect '"rank":1,"id":160' curl
+EYESHOT_ASK=1 EYESHOT_URL=http://$http deploy/clients/curl/client.sh "is there a koala?" | tee "$home/out"
+expect '"answer":"yes"' curl
 
 python3 -m venv "$home/venv"
 "$home/venv/bin/pip" install --quiet grpcio grpcio-tools
@@ -31,4 +33,8 @@ PYTHONPATH=$home "$home/venv/bin/python" deploy/clients/python/client.py "two ko
     --upload assets/sets/0002.jpg | tee "$home/out"
 expect 'on disk' Python
 expect '/assets/scenes/0161.jpg' Python
+PYTHONPATH=$home "$home/venv/bin/python" deploy/clients/python/client.py "is there a koala?" --ask --address "$grpc" \
+    | tee "$home/out"
+expect '^yes' Python
+expect '^  \[1\] .*/assets/scenes/' Python
 echo "both clients got what they asked for"

@@ -117,7 +117,10 @@ impl Shared {
 
     /// Opens a data directory, with all that serves in it.
     pub fn engine_serving(&self, data: PathBuf, models: ModelOptions, serving: Serving) -> Result<Engine> {
-        Engine::open_serving(EngineOptions { data, models, progress: Arc::new(Downloads::default()) }, serving)
+        Engine::open_serving(
+            EngineOptions { data, models, progress: Arc::new(Downloads::default()) },
+            serving,
+        )
     }
 
     /// How models are loaded.

@@ -94,7 +94,8 @@ impl Ask {
             let name = self.answering.answerer.as_deref().unwrap_or(DEFAULT_MODEL);
             let images = self.image.iter().map(|name| Ok((key(name), bytes(name)?)));
             let images = images.collect::<Result<Vec<_>>>()?;
-            let answerer = load_answerer(name, &shared.models()?, &Downloads::default(), &self.answering.options())?;
+            let answerer =
+                load_answerer(name, &shared.models()?, &Downloads::default(), &self.answering.options())?;
             answerer.ask(&ask, images, &caller, &mut |told| paper.hear(&told, &caller))
         };
         paper.finish(answer)?;
@@ -161,7 +162,10 @@ impl Paper {
             return output::json(&answer);
         }
         output::text("")?;
-        answer.citations.iter().try_for_each(|cited| output::text(format!("  [{}] {}", cited.number, uri::display(&cited.key))))
+        answer
+            .citations
+            .iter()
+            .try_for_each(|cited| output::text(format!("  [{}] {}", cited.number, uri::display(&cited.key))))
     }
 }
 

@@ -124,7 +124,7 @@ impl Retrieval {
         let collection = &scratch.collection;
         let cases = self.cases(&folder, collection)?;
         let budget = Duration::from_secs(3600);
-        let rerank = self.rerank.then_some(Rerank { top: self.rerank_top, budget, min_match: None });
+        let rerank = self.rerank.then_some(Rerank { top: self.rerank_top, budget, ..Rerank::default() });
         let bar = Bar::new("queries", cases.len() * if self.rerank { 3 } else { 1 });
         let report = retrieval::run(collection, &cases, rerank.as_ref(), &|| bar.step())?;
         bar.finish();

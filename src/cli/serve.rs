@@ -151,7 +151,8 @@ impl Serve {
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
         let (matching, answering) = (self.matching.options(), self.answering.options());
         let models = self.matching.models(shared)?;
-        let engine = shared.engine_serving(shared.data.clone(), models, Serving { queue, matching, answering })?;
+        let engine =
+            shared.engine_serving(shared.data.clone(), models, Serving { queue, matching, answering })?;
         run(engine, &settings, shared.json)
     }
 

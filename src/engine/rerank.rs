@@ -64,7 +64,8 @@ impl Collection {
         if hits.is_empty() {
             return Ok(hits);
         }
-        let (matcher, texts) = (self.matcher()?, weighed(terms));
+        let about = rerank.about.as_deref().map(|about| vec![(about, 1.0)]);
+        let (matcher, texts) = (self.matcher()?, about.unwrap_or_else(|| weighed(terms)));
         let started = Instant::now();
         let hurried = caller.within(started.checked_add(rerank.budget));
         let (mut at, mut last) = (0, Duration::ZERO);
@@ -153,7 +154,7 @@ fn together(texts: &[Weighed], probabilities: &[f32]) -> f32 {
 
 /// That what is asked of reranking can be done.
 pub(super) fn check(rerank: &Rerank, terms: &[Term]) -> Result<()> {
-    if !terms.iter().any(|term| term.kind.text().is_some()) {
+    if rerank.about.is_none() && !terms.iter().any(|term| term.kind.text().is_some()) {
         return Err(Error::invalid(
             "reranking holds pictures against words, and the query has none",
             "add some words, or leave reranking out",

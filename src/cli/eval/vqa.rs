@@ -65,7 +65,8 @@ impl Vqa {
         let models = self.matching.models(shared)?;
         let scratch = index(shared, &folder, (&self.model, models, serving), Captions::None)?;
         let collection = &scratch.collection;
-        let images = collection.items().map(|item| uri::uri_to_path(&item?.key)).collect::<Result<Vec<_>>>()?;
+        let images =
+            collection.items().map(|item| uri::uri_to_path(&item?.key)).collect::<Result<Vec<_>>>()?;
         let usual = Ask { limit: self.top, min_match: self.min_match, ..Ask::new("") };
         let bar = Bar::new("questions", vqa::steps(&cases));
         let report = vqa::run(collection, &cases, &images, &usual, self.seed, &|| bar.step())?;

@@ -65,7 +65,13 @@ pub(super) trait Answerer {
     fn names_pictures(&self) -> bool;
 
     /// Writes the answer, and hands `say` each piece of it; `[2]` in it names the second picture.
-    fn write(&self, asked: &Asked, seen: Vec<Self::Seen>, caller: &Caller, say: &mut dyn FnMut(&str)) -> Result<Wrote>;
+    fn write(
+        &self,
+        asked: &Asked,
+        seen: Vec<Self::Seen>,
+        caller: &Caller,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Wrote>;
 }
 
 /// The kinds that there are.
@@ -87,18 +93,22 @@ impl AnyAnswerer {
         match files.kind()? {
             Kind::Llava => {
                 let llava = Llava::load(&files, models)?;
-                Talker::new(llava, queue, options.desk, options.features, options.tiles).map(AnyAnswerer::Llava)
+                Talker::new(llava, queue, options.desk, options.features, options.tiles)
+                    .map(AnyAnswerer::Llava)
             }
             Kind::Blip => {
                 let blip = Blip::load(&files, models)?;
                 if !blip.can_answer() {
-                    let fix = format!("this BLIP cannot answer questions: name one that can, such as {LIGHT}");
+                    let fix =
+                        format!("this BLIP cannot answer questions: name one that can, such as {LIGHT}");
                     return Err(Error::model(name, fix));
                 }
                 Vqa::new(blip, queue, options.features).map(AnyAnswerer::Blip)
             }
             other => {
-                let reason = format!("a {other} model cannot answer questions: name a LLaVA, such as {ANSWERER}, or {LIGHT}");
+                let reason = format!(
+                    "a {other} model cannot answer questions: name a LLaVA, such as {ANSWERER}, or {LIGHT}"
+                );
                 Err(Error::model(name, reason))
             }
         }

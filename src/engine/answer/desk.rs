@@ -204,10 +204,11 @@ impl Line {
             };
             match state.jobs.pop_front() {
                 Some(waiting) if room(waiting.bytes) => {
-                    state.load.begun += 1;
                     drop(state);
-                    open.extend(Open::begin(llava, waiting));
+                    let begun = Open::begin(llava, waiting);
                     state = self.lock();
+                    state.load.begun += u64::from(begun.is_some());
+                    open.extend(begun);
                 }
                 Some(waiting) => {
                     state.jobs.push_front(waiting);
@@ -297,6 +298,7 @@ fn tell(open: &mut Vec<Open>, steps: Result<Vec<Result<Step>>>) -> u64 {
 
 /// A model that breaks on one question must not end the desk.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let broke = |_| Err(Error::Compute { reason: "the answerer broke on this question: please report it".into() });
+    let broke =
+        |_| Err(Error::Compute { reason: "the answerer broke on this question: please report it".into() });
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broke)
 }

@@ -66,7 +66,8 @@ impl Marks {
 
     fn close(&mut self) {
         let open = std::mem::take(&mut self.open);
-        let number = open.get(1..).and_then(|digits| digits.parse().ok()).filter(|n| (1..=self.shown).contains(n));
+        let number =
+            open.get(1..).and_then(|digits| digits.parse().ok()).filter(|n| (1..=self.shown).contains(n));
         let Some(number) = number else {
             // The space before it belonged to it.
             self.held.truncate(self.held.trim_end_matches(' ').len());
@@ -88,7 +89,8 @@ mod tests {
         for size in [1, 2, 3, 1000] {
             let chars: Vec<char> = written.chars().collect();
             let mut marks = Marks::new(shown);
-            let mut got: String = chars.chunks(size).map(|piece| marks.push(&piece.iter().collect::<String>())).collect();
+            let mut got: String =
+                chars.chunks(size).map(|piece| marks.push(&piece.iter().collect::<String>())).collect();
             let (rest, numbers) = marks.finish();
             got.push_str(&rest);
             assert_eq!((got.as_str(), numbers.as_slice()), (text, cited), "{written:?} in pieces of {size}");

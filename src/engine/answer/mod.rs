@@ -1,9 +1,9 @@
 //! Answers to questions about images, with citations.
 //!
 //! 1. `wording`  what a question is about, without the words that ask.
-//! 2. The collection is searched for that, and for the question itself, whichever finds nearer images; a matcher looks at the
-//!    best hits, and those that do not fit are left out. Where none fits, the answer is that the images do not tell; only a
-//!    question for yes or no is asked of the best hits all the same, since "no" answers it.
+//! 2. The collection is searched for that, and a matcher holds the best hits against it; where none fits, for the question itself
+//!    too. What does not fit is left out. Where nothing is left, the answer is that the images do not tell. To a question for
+//!    yes or no it is "no" where the matcher is sure; where it is not, the model looks at the best hits all the same.
 //! 3. `answerer` the model looks at as many of them as it can hold. One whose picture is gone gives way to the next.
 //! 4. `talker` and `desk`, or `vqa`, write the answer; pieces go to the caller as they come.
 //! 5. `marks`    `[2]` in it must name an image that was shown; those are cited.
@@ -15,14 +15,15 @@ mod talker;
 mod vqa;
 mod wording;
 
-pub use answerer::{ANSWERER, AnswerOptions};
 pub(super) use answerer::AnyAnswerer;
+pub use answerer::{ANSWERER, AnswerOptions};
 pub use desk::{DeskOptions, Written};
 
 use super::caller::Caller;
 use super::collection::Collection;
 use super::eyes::Sight;
 use super::queue::QueueOptions;
+use super::rerank::fused;
 use crate::error::{Error, Result};
 use crate::models::{ModelOptions, Progress};
 use crate::types::ask::REFUSAL;
@@ -30,17 +31,43 @@ use crate::types::{Answer, Ask, Citation, Ended, Hit, Query, Rerank, Shown, Term
 use answerer::{Answerer, Asked, Wrote};
 use marks::Marks;
 
+/// What is said to a question for yes or no where nothing fits; like every "no" it rests on no image.
+const NO: &str = "no";
 /// How many hits are looked at by a matcher, of which a few are shown.
 const CANDIDATES: usize = 16;
+/// Below this probability a matcher is as good as sure that an image does not fit: where all hits lie below it, the answer to a
+/// question for yes or no is no. On held-out scenes one wrong caption in fifty lies above 0.5, one right one in a hundred below.
+const SURELY_NOT: f32 = 0.1;
 /// The most images that may be asked for.
 const MOST: usize = 64;
 /// The most tokens that an answer may be given.
 const LONGEST: usize = 4096;
 
+/// Each hit once, with the highest probability that it was given anywhere, best first.
+fn merged(lists: Vec<Vec<Hit>>) -> Vec<Hit> {
+    if lists.len() == 1 {
+        return lists.into_iter().flatten().collect();
+    }
+    let mut all: Vec<Hit> = vec![];
+    for hit in lists.into_iter().flatten() {
+        let rank = |hit: &Hit| hit.matched.map(|p| fused(p, hit.score));
+        match all.iter_mut().find(|known| known.id == hit.id) {
+            Some(known) if rank(known) < rank(&hit) => *known = hit,
+            Some(_) => {}
+            None => all.push(hit),
+        }
+    }
+    let place = |hit: &Hit| hit.matched.map_or(f32::NEG_INFINITY, |p| fused(p, hit.score));
+    all.sort_by(|a, b| place(b).total_cmp(&place(a)).then(b.score.total_cmp(&a.score)));
+    all
+}
+
 /// What may be shown, best first, and the highest probability with which anything fits.
 struct Found {
     images: Vec<Candidate>,
     best: Option<f32>,
+    /// What is to be said without asking the model.
+    said: Option<&'static str>,
 }
 
 /// An image that may be shown.
@@ -60,7 +87,7 @@ impl Collection {
         let answerer = self.answerer()?;
         let candidates = || match &ask.about {
             None => self.find(ask, caller),
-            Some(about) => Ok(Found { images: self.named(about)?, best: None }),
+            Some(about) => Ok(Found { images: self.named(about)?, best: None, said: None }),
         };
         answerer.answer(ask, candidates, caller, tell)
     }
@@ -68,47 +95,53 @@ impl Collection {
     /// The images that fit the question, best first.
     fn find(&self, ask: &Ask, caller: &Caller) -> Result<Found> {
         let wording = wording::read(&ask.question);
-        let query = |text: &str| Query {
-            filter: ask.filter.clone(),
-            ..Query::new(vec![Term { kind: TermKind::Text(text.to_owned()), weight: 1.0 }])
-        };
-        let mut query = query(self.nearer(&ask.question, &wording.about, query, caller)?);
-        query.limit = CANDIDATES.max(ask.limit);
-        query.rerank = self.has_matcher().then(|| Rerank { top: query.limit, ..Rerank::default() });
-        let hits = self.query_for(&query, caller)?;
-        let best = hits.iter().filter_map(|hit| hit.matched).max_by(f32::total_cmp);
+        let looked = self.has_matcher() && !wording.about.is_empty();
+        let own = [ask.question.clone()];
+        let texts = if wording.about.is_empty() { &own[..] } else { &wording.about };
+        let mut hits = self.hits(ask, texts.iter().zip(texts), looked, caller)?;
         let fits = |hit: &Hit| hit.matched.is_some_and(|p| p >= ask.min_match);
-        let hits: Vec<Hit> = match query.rerank.is_some() && (hits.iter().any(fits) || !wording.yes_or_no) {
-            true => hits.into_iter().filter(fits).collect(),
-            false => hits,
+        if looked && !hits.iter().any(fits) {
+            // The words may have lost what the question says.
+            let question = own.iter().cycle().zip(texts);
+            hits = merged(vec![hits, self.hits(ask, question, looked, caller)?]);
+        }
+        let best = hits.iter().filter_map(|hit| hit.matched).max_by(f32::total_cmp);
+        if looked && (hits.iter().any(fits) || !wording.yes_or_no) {
+            hits.retain(fits);
+        }
+        let said = match () {
+            () if wording.yes_or_no && best.is_some_and(|best| best < SURELY_NOT) => Some(NO),
+            () if hits.is_empty() => Some(REFUSAL),
+            () => None,
         };
-        let mut candidates = Vec::with_capacity(hits.len());
+        let mut images = Vec::with_capacity(hits.len());
         for hit in hits {
             // One that was removed a moment ago is left out.
             let Some(item) = self.item(hit.id)? else { continue };
-            let shown = Shown { number: 0, id: Some(hit.id), key: hit.key, score: Some(hit.score), matched: hit.matched };
-            candidates.push(Candidate { sight: Sight::of(&item, &self.shelf()), shown });
+            let (score, matched) = (Some(hit.score), hit.matched);
+            let shown = Shown { number: 0, id: Some(hit.id), key: hit.key, score, matched };
+            images.push(Candidate { sight: Sight::of(&item, &self.shelf()), shown });
         }
-        Ok(Found { images: candidates, best })
+        Ok(Found { images, best, said })
     }
 
-    /// Whichever of question and words finds the nearer image.
-    fn nearer<'a>(
+    /// The hits of any of the texts, best first; where they are `looked` at, held each against what it comes with.
+    fn hits<'a>(
         &self,
-        question: &'a str,
-        words: &'a str,
-        query: impl Fn(&str) -> Query,
+        ask: &Ask,
+        texts: impl Iterator<Item = (&'a String, &'a String)>,
+        looked: bool,
         caller: &Caller,
-    ) -> Result<&'a str> {
-        if words.is_empty() {
-            return Ok(question);
-        }
-        let both = [question, words].map(|text| Query { limit: 1, ..query(text) });
-        let mut best = self.query_many(&both, caller)?.into_iter().map(|hits| -> Result<f32> {
-            Ok(hits?.first().map_or(f32::NEG_INFINITY, |hit| hit.score))
-        });
-        let mut next = || best.next().unwrap_or(Ok(f32::NEG_INFINITY));
-        Ok(if next()? > next()? { question } else { words })
+    ) -> Result<Vec<Hit>> {
+        let limit = CANDIDATES.max(ask.limit);
+        let query = |(text, about): (&String, &String)| Query {
+            limit,
+            filter: ask.filter.clone(),
+            rerank: looked.then(|| Rerank { top: limit, about: Some(about.clone()), ..Rerank::default() }),
+            ..Query::new(vec![Term { kind: TermKind::Text(text.clone()), weight: 1.0 }])
+        };
+        let queries: Vec<Query> = texts.map(query).collect();
+        Ok(merged(self.query_many(&queries, caller)?.into_iter().collect::<Result<_>>()?))
     }
 
     /// The images that were named.
@@ -127,7 +160,9 @@ impl Collection {
             .map(|kind| match kind {
                 TermKind::Item(id) => of_item(*id),
                 TermKind::Image(bytes) => Ok(brought(bytes.clone(), String::new())),
-                TermKind::Text(_) => Err(Error::invalid("words as an image", "ask about images, or items by id")),
+                TermKind::Text(_) => {
+                    Err(Error::invalid("words as an image", "ask about images, or items by id"))
+                }
             })
             .collect()
     }
@@ -162,7 +197,7 @@ impl LoadedAnswerer {
         // They are what it is about, whatever it says itself.
         let ask = &Ask { about: Some(vec![]), ..ask.clone() };
         let images = images.into_iter().map(|(key, bytes)| brought(bytes, key)).collect();
-        self.0.answer(ask, || Ok(Found { images, best: None }), caller, tell)
+        self.0.answer(ask, || Ok(Found { images, best: None, said: None }), caller, tell)
     }
 }
 
@@ -192,9 +227,9 @@ fn answer<A: Answerer>(
     let asked = Asked { question: &ask.question, writing: &ask.writing };
     // Before any work is done for it.
     answerer.must_hold(&asked)?;
-    let Found { images, best: best_match } = candidates()?;
-    if images.is_empty() && ask.about.is_none() {
-        return Ok(refused(best_match, tell));
+    let Found { images, best: best_match, said } = candidates()?;
+    if let Some(said) = said {
+        return Ok(unasked(said, best_match, tell));
     }
     // Who names images wants all of them looked at.
     let limit = if ask.about.is_some() { images.len() } else { ask.limit };
@@ -252,7 +287,9 @@ fn look<A: Answerer>(
         }
     }
     match (shown.is_empty(), reason) {
-        (true, Some(reason)) => Err(Error::image(format!("none of the images that fit can be looked at; {reason}"))),
+        (true, Some(reason)) => {
+            Err(Error::image(format!("none of the images that fit can be looked at; {reason}")))
+        }
         _ => Ok((shown, seen)),
     }
 }
@@ -285,13 +322,13 @@ fn cite(shown: &[Shown], number: usize) -> Option<Citation> {
 }
 
 /// Nothing fits: the model is not asked.
-fn refused(best_match: Option<f32>, tell: &mut dyn FnMut(Told)) -> Answer {
+fn unasked(said: &str, best_match: Option<f32>, tell: &mut dyn FnMut(Told)) -> Answer {
     tell(Told::Looking(vec![]));
-    tell(Told::Text(REFUSAL.to_owned()));
+    tell(Told::Text(said.to_owned()));
     Answer {
-        text: REFUSAL.to_owned(),
+        text: said.to_owned(),
         citations: vec![],
-        abstained: true,
+        abstained: refuses(said),
         token_ids: vec![],
         best_match,
         looked_at: vec![],
@@ -302,9 +339,19 @@ fn refused(best_match: Option<f32>, tell: &mut dyn FnMut(Told)) -> Answer {
 /// Whether a text says that the images do not tell.
 fn refuses(text: &str) -> bool {
     const BEGINNINGS: &[&str] = &[
-        "i can't tell", "i cannot tell", "i can not tell", "can't tell", "cannot tell", "i don't know", "i do not know",
-        "it is not possible to tell", "it is impossible to tell", "the images do not show", "the images don't show",
-        "the image does not show the answer", "unanswerable",
+        "i can't tell",
+        "i cannot tell",
+        "i can not tell",
+        "can't tell",
+        "cannot tell",
+        "i don't know",
+        "i do not know",
+        "it is not possible to tell",
+        "it is impossible to tell",
+        "the images do not show",
+        "the images don't show",
+        "the image does not show the answer",
+        "unanswerable",
     ];
     let plain = text.trim().to_lowercase().replace('\u{2019}', "'");
     plain.is_empty() || BEGINNINGS.iter().any(|beginning| plain.starts_with(beginning))
@@ -313,8 +360,12 @@ fn refuses(text: &str) -> bool {
 fn check(ask: &Ask) -> Result<()> {
     let (writing, about) = (&ask.writing, ask.about.as_ref().map_or(0, Vec::len));
     let wrong = match () {
-        () if ask.question.trim().is_empty() => ("an empty question".to_owned(), "ask in a few words".to_owned()),
-        () if !(1..=MOST).contains(&ask.limit) => (format!("a limit of {}", ask.limit), format!("1 to {MOST} images")),
+        () if ask.question.trim().is_empty() => {
+            ("an empty question".to_owned(), "ask in a few words".to_owned())
+        }
+        () if !(1..=MOST).contains(&ask.limit) => {
+            (format!("a limit of {}", ask.limit), format!("1 to {MOST} images"))
+        }
         () if about > MOST => (format!("{about} images"), format!("at most {MOST}")),
         () if !(0.0..=1.0).contains(&ask.min_match) => {
             (format!("a least match of {}", ask.min_match), "a probability, 0 to 1".to_owned())
@@ -322,13 +373,16 @@ fn check(ask: &Ask) -> Result<()> {
         () if !(1..=LONGEST).contains(&writing.max_tokens) => {
             (format!("{} tokens", writing.max_tokens), format!("1 to {LONGEST}"))
         }
-        () if !(0.0..=10.0).contains(&writing.temperature) => {
-            (format!("a temperature of {}", writing.temperature), "0 to 10; 0 takes the likeliest token".to_owned())
-        }
+        () if !(0.0..=10.0).contains(&writing.temperature) => (
+            format!("a temperature of {}", writing.temperature),
+            "0 to 10; 0 takes the likeliest token".to_owned(),
+        ),
         () if !(writing.top_p > 0.0 && writing.top_p <= 1.0) => {
             (format!("a top_p of {}", writing.top_p), "above 0, at most 1".to_owned())
         }
-        () if writing.stop.iter().any(String::is_empty) => ("an empty stop string".to_owned(), "leave it out".to_owned()),
+        () if writing.stop.iter().any(String::is_empty) => {
+            ("an empty stop string".to_owned(), "leave it out".to_owned())
+        }
         () => return Ok(()),
     };
     Err(Error::invalid(wrong.0, wrong.1))
@@ -340,7 +394,8 @@ mod tests {
 
     #[test]
     fn refusals_are_known() {
-        for text in [REFUSAL, "i can\u{2019}t tell from these images", " I cannot tell.", "unanswerable", ""] {
+        for text in [REFUSAL, "i can\u{2019}t tell from these images", " I cannot tell.", "unanswerable", ""]
+        {
             assert!(refuses(text), "{text:?}");
         }
         for text in ["no", "two dogs", "The person says: I can't tell"] {

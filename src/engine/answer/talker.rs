@@ -24,7 +24,13 @@ pub(in crate::engine) struct Talker {
 }
 
 impl Talker {
-    pub fn new(llava: Llava, queue: QueueOptions, desk: DeskOptions, features: u64, tiles: bool) -> Result<Self> {
+    pub fn new(
+        llava: Llava,
+        queue: QueueOptions,
+        desk: DeskOptions,
+        features: u64,
+        tiles: bool,
+    ) -> Result<Self> {
         let llava = Arc::new(llava);
         let eyes = Arc::new(LlavaEyes { llava: llava.clone(), tiles });
         Ok(Talker {
@@ -45,7 +51,9 @@ impl Talker {
             return question.to_owned();
         }
         match pictures {
-            0 | 1 => format!("{question}\nAnswer briefly. If the image does not show the answer, say: {REFUSAL}"),
+            0 | 1 => {
+                format!("{question}\nAnswer briefly. If the image does not show the answer, say: {REFUSAL}")
+            }
             _ => format!(
                 "The images are numbered 1 to {pictures} in this order. {question}\nAnswer briefly, and name the images that the \
                  answer rests on by number, as in [1]. If they do not show the answer, say: {REFUSAL}"
@@ -58,7 +66,12 @@ impl Talker {
         let images: Vec<&Seen> = seen.iter().take(count).collect();
         let question = self.worded(asked.question, images.len());
         let system = asked.writing.system.as_deref();
-        let own = self.llava.question_tokens(&Prompt { system, question: &question, images: &images, stop: &[] })?;
+        let own = self.llava.question_tokens(&Prompt {
+            system,
+            question: &question,
+            images: &images,
+            stop: &[],
+        })?;
         Ok(own + images.iter().map(|seen| seen.tokens()).sum::<usize>())
     }
 
@@ -80,7 +93,8 @@ impl Answerer for Talker {
             return Ok(());
         }
         let what = format!("the question takes {} tokens, and a picture {picture}", tokens - picture);
-        let fix = format!("{} can hold {room} of them beside an answer: ask in fewer words", self.llava.name());
+        let fix =
+            format!("{} can hold {room} of them beside an answer: ask in fewer words", self.llava.name());
         Err(Error::invalid(what, fix))
     }
 
@@ -103,7 +117,13 @@ impl Answerer for Talker {
         self.llava.numbers_pictures()
     }
 
-    fn write(&self, asked: &Asked, seen: Vec<Seen>, caller: &Caller, say: &mut dyn FnMut(&str)) -> Result<Wrote> {
+    fn write(
+        &self,
+        asked: &Asked,
+        seen: Vec<Seen>,
+        caller: &Caller,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Wrote> {
         let writing = asked.writing;
         let tokens = self.prompt_tokens(asked, &seen, seen.len())?.saturating_add(writing.max_tokens);
         let job = Job {

@@ -37,7 +37,8 @@ impl Vqa {
     pub fn new(blip: Blip, options: QueueOptions, features: u64) -> Result<Self> {
         let blip = Arc::new(blip);
         let (looks, writer) = (Looks::new(blip.clone(), options, features)?, blip.clone());
-        let questions = Queue::new("answer", options, move |questions: &[Question]| answer(&writer, questions))?;
+        let questions =
+            Queue::new("answer", options, move |questions: &[Question]| answer(&writer, questions))?;
         Ok(Vqa { blip, looks, questions })
     }
 
@@ -72,7 +73,13 @@ impl Answerer for Vqa {
         true
     }
 
-    fn write(&self, asked: &Asked, seen: Vec<Features>, caller: &Caller, say: &mut dyn FnMut(&str)) -> Result<Wrote> {
+    fn write(
+        &self,
+        asked: &Asked,
+        seen: Vec<Features>,
+        caller: &Caller,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Wrote> {
         if seen.is_empty() {
             let what = format!("{} has no image to look at", self.blip.name());
             return Err(Error::unsupported(what, "give it one, or ask a language model"));
@@ -82,10 +89,17 @@ impl Answerer for Vqa {
         let question = |seen| Question { seen, text: asked.question.to_owned(), how: how.clone() };
         let said = self.questions.ask(seen.into_iter().map(question).collect(), caller)?;
         let texts: Vec<String> = said.iter().map(|one| one.text.trim().to_lowercase()).collect();
-        let yes = wording::read(asked.question).yes_or_no.then(|| texts.iter().position(|text| text == "yes")).flatten();
+        let yes = wording::read(asked.question)
+            .yes_or_no
+            .then(|| texts.iter().position(|text| text == "yes"))
+            .flatten();
         let Some(best) = said.get(yes.unwrap_or(0)) else { return Err(Error::Cancelled) };
         let chosen = best.text.trim().to_lowercase();
-        let marks = texts.iter().enumerate().filter(|(_, text)| **text == chosen).map(|(at, _)| format!(" [{}]", at + 1));
+        let marks = texts
+            .iter()
+            .enumerate()
+            .filter(|(_, text)| **text == chosen)
+            .map(|(at, _)| format!(" [{}]", at + 1));
         // "No" is said of all pictures, and rests on none.
         let marks: String = if chosen == "no" { String::new() } else { marks.collect() };
         say(&format!("{}{marks}", best.text.trim()));

@@ -81,7 +81,8 @@ struct Gqa {
 pub fn read(folder: &Path, file: Option<&Path>) -> Result<Vec<Case>> {
     let folder = folder.canonicalize().map_err(|e| Error::io(folder, e))?;
     let own = file.map_or_else(|| folder.join("questions.jsonl"), Path::to_owned);
-    let cases = if own.is_file() || file.is_some() { own_cases(&own, &folder)? } else { of_data_set(&folder)? };
+    let cases =
+        if own.is_file() || file.is_some() { own_cases(&own, &folder)? } else { of_data_set(&folder)? };
     if cases.is_empty() {
         let what = format!("{}: no questions", folder.display());
         let fix = "give a folder with questions.jsonl, with VQAv2's *questions*.json and *annotations*.json, or with GQA's \
@@ -121,12 +122,15 @@ fn own_cases(file: &Path, folder: &Path) -> Result<Vec<Case>> {
 fn of_data_set(folder: &Path) -> Result<Vec<Case>> {
     let files = json_files(folder)?;
     let named = |part: &'static str| {
-        files.iter().filter(move |path| path.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains(part)))
+        files.iter().filter(move |path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains(part))
+        })
     };
     let images = images(folder)?;
     let mut annotations: BTreeMap<u64, Annotation> = BTreeMap::new();
     for file in named("annotations") {
-        annotations.extend(parse::<Annotations>(file)?.annotations.into_iter().map(|one| (one.question_id, one)));
+        annotations
+            .extend(parse::<Annotations>(file)?.annotations.into_iter().map(|one| (one.question_id, one)));
     }
     let mut cases = Vec::new();
     for file in named("questions") {
@@ -189,7 +193,9 @@ fn images(folder: &Path) -> Result<HashMap<String, PathBuf>> {
             let end = path.extension().map(|end| end.to_string_lossy().to_lowercase());
             if path.is_dir() {
                 folders.push(path);
-            } else if let (Some("jpg" | "jpeg" | "png" | "webp"), Some(stem)) = (end.as_deref(), path.file_stem()) {
+            } else if let (Some("jpg" | "jpeg" | "png" | "webp"), Some(stem)) =
+                (end.as_deref(), path.file_stem())
+            {
                 images.insert(stem.to_string_lossy().into_owned(), path.clone());
             }
         }
@@ -210,16 +216,28 @@ mod tests {
         std::fs::create_dir(home.path().join("val")).unwrap();
         write("val/COCO_val2014_000000000042.jpg", "");
         write("val/n7.jpg", "");
-        write("testdev_questions.json", r#"{"1": {"imageId": "n7", "question": "Is it?", "answer": "yes", "types": {"structural": "verify"}}}"#);
+        write(
+            "testdev_questions.json",
+            r#"{"1": {"imageId": "n7", "question": "Is it?", "answer": "yes", "types": {"structural": "verify"}}}"#,
+        );
         let gqa = only();
         assert_eq!((gqa.kind.as_str(), gqa.right), ("verify", Right::Any(vec!["yes".into()])));
         assert!(gqa.about.unwrap().ends_with("val/n7.jpg"));
-        write("testdev_questions.json", r#"{"questions": [{"question_id": 1, "image_id": 42, "question": "How many?"}, {"question_id": 2, "image_id": 9, "question": "No image"}]}"#);
-        write("annotations.json", r#"{"annotations": [{"question_id": 1, "answer_type": "number", "answers": [{"answer": "2"}, {"answer": "3"}]}, {"question_id": 2, "answer_type": "other", "answers": []}]}"#);
+        write(
+            "testdev_questions.json",
+            r#"{"questions": [{"question_id": 1, "image_id": 42, "question": "How many?"}, {"question_id": 2, "image_id": 9, "question": "No image"}]}"#,
+        );
+        write(
+            "annotations.json",
+            r#"{"annotations": [{"question_id": 1, "answer_type": "number", "answers": [{"answer": "2"}, {"answer": "3"}]}, {"question_id": 2, "answer_type": "other", "answers": []}]}"#,
+        );
         let vqa = read(home.path(), None).unwrap();
         assert_eq!(vqa.len(), 1, "the image of the other is not there");
         assert_eq!(vqa[0].right, Right::People(vec!["2".into(), "3".into()]));
-        write("questions.jsonl", r#"{"question": "Which?", "type": "which", "answers": [], "relevant": ["val/n7.jpg"], "answerable": true}"#);
+        write(
+            "questions.jsonl",
+            r#"{"question": "Which?", "type": "which", "answers": [], "relevant": ["val/n7.jpg"], "answerable": true}"#,
+        );
         assert_eq!((only().right, only().about), (Right::Cited, None));
         write("questions.jsonl", "{}");
         assert!(read(home.path(), None).unwrap_err().to_string().contains("questions.jsonl:1"));

@@ -115,12 +115,19 @@ pub fn run(
         Row { r#type, images, n, exact: scores.iter().sum::<f64>() / n as f64 }
     };
     let mut rows: Vec<Row> = judged.into_iter().map(row).collect();
-    rows.sort_by(|a, b| (a.images, a.r#type == "all", &a.r#type).cmp(&(b.images, b.r#type == "all", &b.r#type)));
+    rows.sort_by(|a, b| {
+        (a.images, a.r#type == "all", &a.r#type).cmp(&(b.images, b.r#type == "all", &b.r#type))
+    });
     Ok(Report { rows, totals: totals(&right_ones) })
 }
 
 /// None where the answerer can't: some must have an image.
-fn answer(collection: &Collection, case: &Case, usual: &Ask, about: Option<Vec<TermKind>>) -> Result<Option<Said>> {
+fn answer(
+    collection: &Collection,
+    case: &Case,
+    usual: &Ask,
+    about: Option<Vec<TermKind>>,
+) -> Result<Option<Said>> {
     let ask = Ask { question: case.question.clone(), about, ..usual.clone() };
     match collection.ask(&ask, &Caller::default(), &mut |_| {}) {
         Err(Error::Unsupported { .. }) => Ok(None),
@@ -143,7 +150,8 @@ fn bytes(path: &PathBuf) -> Result<TermKind> {
 
 /// Images that the case is not about, the same ones for the same seed.
 fn drawn(images: &[PathBuf], case: &Case, count: usize, seed: u64, at: usize) -> Vec<PathBuf> {
-    let about = |path: &&PathBuf| crate::types::uri::path_to_uri(path).is_ok_and(|key| case.relevant.contains(&key));
+    let about =
+        |path: &&PathBuf| crate::types::uri::path_to_uri(path).is_ok_and(|key| case.relevant.contains(&key));
     let mut others: Vec<(ContentHash, &PathBuf)> = images
         .iter()
         .filter(|path| !about(path))
@@ -170,7 +178,8 @@ fn totals(answers: &[(&Case, Said)]) -> Totals {
         let of = || answers.iter().filter(move |(case, _)| case.answerable == answerable);
         share(of().filter(|(_, said)| said.abstained).count(), of().count())
     };
-    let yes_no: Vec<(bool, bool)> = answers.iter().filter_map(|(case, said)| Some((yes(case)?, plain(&said.text) == "yes"))).collect();
+    let yes_no: Vec<(bool, bool)> =
+        answers.iter().filter_map(|(case, said)| Some((yes(case)?, plain(&said.text) == "yes"))).collect();
     let count = |wanted: (bool, bool)| yes_no.iter().filter(|pair| **pair == wanted).count();
     let (hit, missed, wrong) = (count((true, true)), count((true, false)), count((false, true)));
     let matches: Vec<(f32, bool)> =

@@ -53,7 +53,9 @@ pub fn plain(text: &str) -> String {
     while let Some((before, after)) = rest.split_once('[') {
         kept.push_str(before);
         match after.split_once(']') {
-            Some((mark, after)) if !mark.is_empty() && mark.bytes().all(|b| b.is_ascii_digit()) => rest = after,
+            Some((mark, after)) if !mark.is_empty() && mark.bytes().all(|b| b.is_ascii_digit()) => {
+                rest = after
+            }
             _ => {
                 kept.push('[');
                 rest = after;
@@ -68,8 +70,10 @@ pub fn plain(text: &str) -> String {
 /// The same without articles and inner punctuation, numbers as digits: nearly the rules of VQA's own evaluation, which spell out
 /// contractions too.
 fn bare(text: &str) -> String {
-    const NUMBERS: [&str; 11] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
-    let plain = plain(text).replace(['?', '!', ';', ':', '"', '(', ')', '.'], "").replace([',', '/', '-'], " ");
+    const NUMBERS: [&str; 11] =
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+    let plain =
+        plain(text).replace(['?', '!', ';', ':', '"', '(', ')', '.'], "").replace([',', '/', '-'], " ");
     let words = plain.split_whitespace().filter(|word| !["a", "an", "the"].contains(word));
     let digits = |word: &str| match NUMBERS.iter().position(|number| *number == word) {
         Some(number) => number.to_string(),
@@ -84,7 +88,19 @@ pub fn auc(scores: &[(f32, bool)]) -> Option<f64> {
     let of = |wanted: bool| scores.iter().filter(move |(_, is)| *is == wanted).map(|(score, _)| *score);
     let pairs = of(true).count() * of(false).count();
     let wins: f64 = of(true)
-        .map(|high| of(false).map(|low| if high > low { 1.0 } else if high == low { 0.5 } else { 0.0 }).sum::<f64>())
+        .map(|high| {
+            of(false)
+                .map(|low| {
+                    if high > low {
+                        1.0
+                    } else if high == low {
+                        0.5
+                    } else {
+                        0.0
+                    }
+                })
+                .sum::<f64>()
+        })
         .sum();
     (pairs > 0).then(|| wins / pairs as f64)
 }
