@@ -111,6 +111,14 @@ pub(super) struct Serve {
 }
 
 /// An address, or none.
+    /// What share of queries that a graph answered is repeated by a scan, on a thread that rests nine tenths of the time, to
+    /// show their recall in /metrics; 0 for none
+    #[arg(long, value_name = "SHARE", env = "EYESHOT_RECALL_SAMPLE", default_value_t = Settings::default().recall_sample)]
+    recall_sample: f64,
+    /// Send traces to this OpenTelemetry collector (OTLP, protobuf over HTTP), such as http://127.0.0.1:4318 [default: what
+    /// OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere]
+    #[arg(long, value_name = "URL", env = "EYESHOT_OTLP")]
+    otlp: Option<String>,
 #[derive(Clone, Copy, Debug)]
 struct HttpAddress(Option<SocketAddr>);
 
@@ -191,3 +199,5 @@ impl Serve {
         })
     }
 }
+            recall_sample: self.recall_sample,
+            traces: serve::traces_to(self.otlp.as_deref()),

@@ -69,8 +69,8 @@ impl Matcher {
         Ok(Matcher { blip, looks, pairs, memory })
     }
 
-    /// Each item's picture, in order.
-    pub fn see(&self, shelf: &Shelf, items: &[Item], caller: &Caller) -> Result<Vec<Seen>> {
+    /// Each item's picture, in order, and how many of them were remembered.
+    pub fn see(&self, shelf: &Shelf, items: &[Item], caller: &Caller) -> Result<(Vec<Seen>, usize)> {
         let mut seen: Vec<Option<Seen>> =
             items.iter().map(|item| recall(&self.memory, &item.hash).map(Ok)).collect();
         let missing = items.iter().zip(&seen).filter(|(_, seen)| seen.is_none());
@@ -81,6 +81,7 @@ impl Matcher {
             shelf: shelf.clone(),
         };
         let missing: Vec<Sight> = missing.map(|(item, _)| sight(item)).collect();
+        let remembered = items.len() - missing.len();
         if !missing.is_empty() {
             let made = self.looks.ask(missing, caller)?;
             seen.iter_mut()
@@ -88,7 +89,8 @@ impl Matcher {
                 .zip(made)
                 .for_each(|(place, made)| *place = Some(made));
         }
-        Ok(seen.into_iter().map(|seen| seen.unwrap_or_else(|| Err("nothing came back".into()))).collect())
+        let seen = seen.into_iter().map(|seen| seen.unwrap_or_else(|| Err("nothing came back".into())));
+        Ok((seen.collect(), remembered))
     }
 
     /// The probability that each picture and text match.

@@ -44,6 +44,10 @@ pub struct Settings {
     pub probe: Duration,
 }
 
+    /// Where OTLP takes traces: the URL as [`super::traces_to`] gives it; None for nowhere.
+    pub traces: Option<String>,
+    /// What share of the queries that graphs answer is repeated by a scan, to know their recall: 0 to 1.
+    pub recall_sample: f64,
 /// The files of TLS, in PEM.
 #[derive(Clone, Debug)]
 pub struct Tls {
@@ -79,6 +83,8 @@ impl Default for Settings {
 }
 
 impl Settings {
+            traces: None,
+            recall_sample: 0.01,
     /// That they can be met, and that they are safe or were said to be meant.
     pub fn check(&self) -> Result<()> {
         if self.concurrency == 0 || self.message_bytes == 0 {
@@ -90,6 +96,12 @@ impl Settings {
             Some(address) if !proven && !self.insecure => Err(Error::invalid(
                 format!("{address} lets other machines in, and no key is asked of them"),
                 "give --api-key (or --tls-client-ca), listen on 127.0.0.1, or say --insecure",
+        if !(0.0..=1.0).contains(&self.recall_sample) {
+            return Err(Error::invalid(
+                "recall-sample is no share",
+                "give 0 for none, 1 for all, or between",
+            ));
+        }
             )),
             _ => Ok(()),
         }
