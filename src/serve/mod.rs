@@ -31,18 +31,19 @@ mod index;
 mod listen;
 mod measure;
 mod metrics;
+mod pace;
 pub mod proto;
 mod search;
 mod settings;
 mod sources;
-mod upsert;
 mod trace;
+mod upsert;
 mod work;
 
 pub use auth::{Access, Keys};
 pub use settings::{Settings, Tls};
-
 pub use trace::destination as traces_to;
+
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use app::App;
@@ -69,16 +70,16 @@ pub struct Bound {
 /// Settings that contradict one another or are not safe; an address that is taken; certificates that cannot be read.
 pub fn serve(engine: Engine, settings: &Settings, ready: impl FnOnce(Bound)) -> Result<()> {
     settings.check()?;
-    let failed = |e| Error::io("the server's threads", e);
     // Dropped last, so that the spans of what ended last leave too.
     let _traces = settings.traces.as_deref().map(trace::Traces::start).transpose()?;
+    let failed = |e| Error::io("the server's threads", e);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(settings.concurrency + 64)
         .build()
         .map_err(failed)?;
-    let outcome = runtime.block_on(run(engine, settings, ready));
     engine.watch_recall(settings.recall_sample);
+    let outcome = runtime.block_on(run(engine, settings, ready));
     runtime.shutdown_timeout(Duration::from_secs(2));
     outcome
 }
