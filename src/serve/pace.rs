@@ -105,14 +105,19 @@ mod tests {
 
     #[tokio::test]
     async fn who_dawdles_is_given_up() {
-        tokio::time::pause();
-        assert!(
-            through(1000, &[(10, 5), (900, 100_000), (900, 5), (900, 5)]).await,
-            "pauses that are earned"
+        let slow_line = [(100, 1000); 20];
+        let trickle = [(100, 1); 20];
+        let pauses = [(0, 100_000), (700, 5), (700, 5)];
+        let stops = [(0, 100_000), (1500, 5)];
+        let (line, earned, nothing, stopped, trickled) = tokio::join!(
+            through(1000, &slow_line),
+            through(1000, &pauses),
+            through(1000, &[(1500, 5)]),
+            through(1000, &stops),
+            through(1000, &trickle),
         );
-        assert!(!through(1000, &[(1100, 5)]).await, "nothing comes");
-        assert!(!through(1000, &[(0, 100_000), (1100, 5)]).await, "a pause, however much came before it");
-        assert!(!through(1000, &[(500, 1), (500, 1), (500, 1), (500, 1)]).await, "a trickle");
-        assert!(through(1000, &[(500, 1000), (500, 1000), (500, 1000), (500, 1000)]).await, "a slow line");
+        assert!(line && earned, "two seconds of it, and two pauses that were earned");
+        assert!(!nothing && !stopped, "nothing comes for longer than patience lasts");
+        assert!(!trickled, "a byte now and then");
     }
 }
