@@ -377,6 +377,10 @@ mod tests {
         let record = SpaceRecord { id: 1, modality, model: "m".into(), fingerprint: "f".into(), dim: DIM };
         let params = Params { scan_below: 100, tail_limit: 50, ..Params::default() };
         let store = Arc::new(Store::open(home.path()).unwrap());
+        let mut batch = Batch::default();
+        let collection = CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()] };
+        batch.put_collection(&collection).unwrap();
+        store.commit(batch).unwrap();
         let space = Space::open_with(&store, record, params).unwrap();
         let (watch, options) = (Watch::default(), SearchOptions::default());
         watch.set(1.0);

@@ -40,7 +40,7 @@ call grpc.health.v1.Health/Check "{\"service\": \"$of.Search\"}" '"SERVING"'
 
 # Every method that reflection lists was called.
 for service in Answer Collections Images Search; do
-    buf curl --http2-prior-knowledge --list-methods "http://$address" | tr -d ' ' | grep "^$of.$service/" > "$out" || true
+    buf curl --http2-prior-knowledge --protocol grpc --reflect-protocol grpc-v1 --list-methods "http://$address" | tr -d ' ' | grep "^$of.$service/" > "$out" || true
     [ -s "$out" ] || { echo "reflection lists nothing of $service" >&2; exit 1; }
     while read -r method; do
         printf '%s\n' "${called[@]}" | grep -qx "$method" || { echo "$method was not called" >&2; exit 1; }
