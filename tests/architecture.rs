@@ -40,6 +40,12 @@ const OWNED: &[(&str, &str)] = &[
     ("tokio", "serve"),
     ("tokio_stream", "serve"),
     ("base64", "serve"),
+    ("opentelemetry", "serve"),
+    ("opentelemetry_http", "serve"),
+    ("opentelemetry_otlp", "serve"),
+    ("opentelemetry_sdk", "serve"),
+    ("tracing_opentelemetry", "serve"),
+    ("tracing_subscriber", "serve"),
     ("exif", "engine"),
     ("tantivy", "engine"),
 ];

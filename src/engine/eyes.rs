@@ -100,18 +100,20 @@ impl<E: Eyes> Looks<E> {
         Ok(Looks { queue, memory })
     }
 
-    /// What the model makes of each of `sights`, in order.
-    pub fn see(&self, sights: Vec<Sight>, caller: &Caller) -> Result<Vec<Glance<E::Seen>>> {
+    /// What the model makes of each of `sights`, in order, and how many of them were remembered.
+    pub fn see(&self, sights: Vec<Sight>, caller: &Caller) -> Result<(Vec<Glance<E::Seen>>, usize)> {
         let mut seen: Vec<Option<Glance<E::Seen>>> =
             sights.iter().map(|sight| self.memory.recall(&sight.hash).map(Ok)).collect();
         let missing = sights.into_iter().zip(&seen).filter(|(_, seen)| seen.is_none());
         let missing: Vec<Sight> = missing.map(|(sight, _)| sight).collect();
+        let remembered = seen.len() - missing.len();
         if !missing.is_empty() {
             let made = self.queue.ask(missing, caller)?;
             let empty = seen.iter_mut().filter(|seen| seen.is_none());
             empty.zip(made).for_each(|(place, made)| *place = Some(made));
         }
-        Ok(seen.into_iter().map(|seen| seen.unwrap_or_else(|| Err("nothing came back".into()))).collect())
+        let seen = seen.into_iter().map(|seen| seen.unwrap_or_else(|| Err("nothing came back".into())));
+        Ok((seen.collect(), remembered))
     }
 
     /// What its queue has done so far.

@@ -44,8 +44,13 @@ impl Matcher {
         Ok(Matcher { blip, looks, pairs })
     }
 
-    /// Each item's picture, in order.
-    pub fn see(&self, shelf: &Shelf, items: &[Item], caller: &Caller) -> Result<Vec<Glance<Features>>> {
+    /// Each item's picture, in order, and how many of them were remembered.
+    pub fn see(
+        &self,
+        shelf: &Shelf,
+        items: &[Item],
+        caller: &Caller,
+    ) -> Result<(Vec<Glance<Features>>, usize)> {
         self.looks.see(items.iter().map(|item| Sight::of(item, shelf)).collect(), caller)
     }
 

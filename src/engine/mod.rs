@@ -14,7 +14,7 @@
 //! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
 //!    `browse` lists items and fields for those who look around; `duplicates` finds what is there twice.
 //! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`, seen by `eyes`.
-//!    `timing` is how long things took, for those who watch.
+//!    `timing` is how long things took, and `recall` what graphs miss, for those who watch.
 //! 9. `answer`     a question answered from the images that fit it, with citations; `eyes` looks at them, as the matcher does.
 //! 10. this file opens the data directory, and creates, lists and drops collections.
 //!
@@ -39,6 +39,7 @@ mod matcher;
 mod picture;
 mod query;
 mod queue;
+mod recall;
 mod recent;
 mod rerank;
 mod sides;
@@ -60,6 +61,7 @@ pub use fields::{Facet, FacetKind};
 pub use gate::{Gate, Memory};
 pub use matcher::MatchOptions;
 pub use queue::{Load, QueueOptions};
+pub use recall::{RECALLS, Recalled};
 pub use rerank::fused;
 pub use timing::{BOUNDS, Timed};
 pub use upsert::NewItem;
@@ -101,6 +103,7 @@ pub struct Engine {
     store: Arc<Store>,
     encoders: Arc<Encoders>,
     memory: Arc<Memory>,
+    watch: Arc<recall::Watch>,
     open: Mutex<HashMap<String, Arc<Collection>>>,
     /// Held while a collection is made, so that two who ask for one name make one.
     making: Mutex<()>,
@@ -116,8 +119,8 @@ impl Engine {
     pub fn open_serving(options: EngineOptions, serving: Serving) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
         let encoders = Arc::new(Encoders::new(options.models, options.progress, serving));
-        let (memory, open, making) = (Arc::default(), Mutex::default(), Mutex::default());
-        Ok(Engine { store, encoders, memory, open, making })
+        let (memory, watch, open, making) = Default::default();
+        Ok(Engine { store, encoders, memory, watch, open, making })
     }
 
     /// The data directory.
@@ -138,8 +141,9 @@ impl Engine {
             return Ok(collection.clone());
         }
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
-        let (store, encoders, memory) = (self.store.clone(), self.encoders.clone(), self.memory.clone());
-        let collection = Arc::new(Collection::open(store, encoders, memory, record)?);
+        let (store, encoders) = (self.store.clone(), self.encoders.clone());
+        let (memory, watch) = (self.memory.clone(), self.watch.clone());
+        let collection = Arc::new(Collection::open(store, encoders, memory, watch, record)?);
         open.insert(name.to_owned(), collection.clone());
         Ok(collection)
     }
@@ -207,6 +211,12 @@ impl Engine {
     /// Has each loaded model embed a word, so that one that fails is found before a caller finds it.
     pub fn probe(&self, caller: &Caller) -> Result<()> {
         self.encoders.loaded().iter().try_for_each(|encoder| encoder.probe(caller))
+    }
+
+    /// Has this share of the searches that graphs answer repeated by a scan, behind their back: 0 for none (the default), 1 for
+    /// as many as a tenth of one processor can check.
+    pub fn watch_recall(&self, share: f64) {
+        self.watch.set(share);
     }
 
     /// The collections that are open.

@@ -99,7 +99,7 @@ impl Answerer for Talker {
     }
 
     fn see(&self, sights: Vec<Sight>, caller: &Caller) -> Result<Vec<Glance<Seen>>> {
-        self.looks.see(sights, caller)
+        Ok(self.looks.see(sights, caller)?.0)
     }
 
     fn affords(&self, asked: &Asked, seen: &[Seen]) -> Result<usize> {

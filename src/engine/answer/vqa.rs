@@ -62,7 +62,7 @@ impl Answerer for Vqa {
     }
 
     fn see(&self, sights: Vec<Sight>, caller: &Caller) -> Result<Vec<Glance<Features>>> {
-        self.looks.see(sights, caller)
+        Ok(self.looks.see(sights, caller)?.0)
     }
 
     fn affords(&self, _: &Asked, seen: &[Features]) -> Result<usize> {
