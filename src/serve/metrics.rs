@@ -1,7 +1,7 @@
 //! What the server counts, and what the engine counts, as Prometheus reads it (the OpenMetrics text format).
 
 use super::app::App;
-use crate::engine::{Activity, BOUNDS, Load, RECALLS, Timed};
+use crate::engine::{Activity, BOUNDS, Load, RECALLS, Timed, Written};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -86,6 +86,7 @@ type Values<L, V> = Vec<(L, V)>;
 impl Collector for Engine {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         queues(&mut to, &self.0.engine.loads())?;
+        answers(&mut to, &self.0.engine.written())?;
         let open = self.0.engine.open_collections();
         let all: Vec<(String, Activity)> = open.iter().map(|c| (c.name().to_owned(), c.activity())).collect();
         collections(&mut to, &all)?;
@@ -120,6 +121,24 @@ fn queues(to: &mut DescriptorEncoder<'_>, loads: &[(String, &'static str, Load)]
         metric.encode_histogram::<NoLabelSet>(load.inputs as f64, load.batches, &buckets, None)?;
     }
     Ok(())
+}
+
+/// What answerers write, those that do so token by token.
+fn answers(to: &mut DescriptorEncoder<'_>, written: &[(String, Written)]) -> fmt::Result {
+    let of = |value: fn(&Written) -> u64| -> Values<_, u64> {
+        written.iter().map(|(model, written)| ([("model", model.clone())], value(written))).collect()
+    };
+    gauges(to, "answers_waiting", "Questions that wait for a place", &of(|w| w.waiting as u64))?;
+    gauges(to, "answers_open", "Answers that are being written", &of(|w| w.open as u64))?;
+    counters(to, "answers_begun", "Answers that were begun", &of(|w| w.begun))?;
+    counters(to, "answers_dropped", "Answers whose caller left before their end", &of(|w| w.dropped))?;
+    counters(to, "answers_refused", "Questions that found the line full", &of(|w| w.refused))?;
+    counters(to, "answer_tokens", "Tokens that were written", &of(|w| w.tokens))?;
+    let seconds: Values<_, f64> = written
+        .iter()
+        .map(|(model, written)| ([("model", model.clone())], written.busy.as_secs_f64()))
+        .collect();
+    counters(to, "answer_seconds", "Time spent in writing", &seconds)
 }
 
 fn collections(to: &mut DescriptorEncoder<'_>, all: &[(String, Activity)]) -> fmt::Result {
