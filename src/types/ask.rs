@@ -52,7 +52,7 @@ impl Ask {
             about: None,
             limit: 4,
             filter: None,
-            min_match: 0.5,
+            min_match: 0.9,
             writing: Writing::default(),
         }
     }

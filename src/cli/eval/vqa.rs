@@ -38,7 +38,7 @@ pub(super) struct Vqa {
     #[arg(short = 't', long = "top", value_name = "N", env = "EYESHOT_ASK_TOP", default_value_t = 4)]
     top: usize,
     /// Only images that match the question with at least this probability
-    #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH", default_value_t = 0.5)]
+    #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH", default_value_t = 0.9)]
     min_match: f32,
     /// What the random images follow from
     #[arg(long, value_name = "N", env = "EYESHOT_SEED", default_value_t = 0)]
