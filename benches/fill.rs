@@ -34,9 +34,12 @@ fn main() -> Result<(), Failed> {
 
 fn fill(store: &Store, name: &str, items: u64) -> Result<(), Failed> {
     let record = store.collection(name)?.ok_or("index something into the collection first")?;
-    let space = record.spaces.iter().find(|space| space.modality == Modality::Image).ok_or("no image space")?;
-    let known: Vec<(ItemId, Vec<f32>)> =
-        store.vectors(space.id).map(|row| row.map(|(_, row)| (row.item, row.vector))).collect::<Result<_, _>>()?;
+    let space =
+        record.spaces.iter().find(|space| space.modality == Modality::Image).ok_or("no image space")?;
+    let known: Vec<(ItemId, Vec<f32>)> = store
+        .vectors(space.id)
+        .map(|row| row.map(|(_, row)| (row.item, row.vector)))
+        .collect::<Result<_, _>>()?;
     let model: Vec<Item> = store.items(record.id).collect::<Result<_, _>>()?;
     let (first, mut slot) = (store.next_item(record.id)?, store.next_slot(space.id)?);
     let began = std::time::Instant::now();
@@ -49,7 +52,12 @@ fn fill(store: &Store, name: &str, items: u64) -> Result<(), Failed> {
             batch.put_vector(space.id, slot, ItemId(id), &mixed(&one.1, &other.1, &mut dice));
             slot += 1;
             let key = format!("file:///made/{id:07}.jpg");
-            let item = Item { id: ItemId(id), hash: ContentHash::of(key.as_bytes()), key, ..dice.of(&model).clone() };
+            let item = Item {
+                id: ItemId(id),
+                hash: ContentHash::of(key.as_bytes()),
+                key,
+                ..dice.of(&model).clone()
+            };
             let manifest =
                 Manifest { source: "made:".into(), stamp: String::new(), hash: item.hash, item: item.id };
             batch.put_manifest(record.id, &item.key, &manifest)?;
@@ -77,7 +85,8 @@ fn mixed(a: &[f32], b: &[f32], dice: &mut Dice) -> Vec<f32> {
 
 fn export(store: &Store, name: &str, path: &str) -> Result<(), Failed> {
     let record = store.collection(name)?.ok_or("the collection is gone")?;
-    let space = record.spaces.iter().find(|space| space.modality == Modality::Image).ok_or("no image space")?;
+    let space =
+        record.spaces.iter().find(|space| space.modality == Modality::Image).ok_or("no image space")?;
     let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
     for row in store.vectors(space.id) {
         for x in row?.1.vector {
