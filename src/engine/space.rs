@@ -167,15 +167,13 @@ impl Space {
         found: &[(ItemId, f32)],
     ) -> Option<impl FnOnce() -> Check> {
         let by_graph = !options.exact && self.default_ef() > 0;
-        by_graph.then(|| {
-            move || Check {
-                vectors: self.vectors.clone(),
-                tally: self.tally.clone(),
-                query: query.to_vec(),
-                allowed: options.allowed.cloned(),
-                found: found.to_vec(),
-                k,
-            }
+        by_graph.then_some(move || Check {
+            vectors: self.vectors.clone(),
+            tally: self.tally.clone(),
+            query: query.to_vec(),
+            allowed: options.allowed.cloned(),
+            found: found.to_vec(),
+            k,
         })
     }
 
