@@ -39,7 +39,9 @@ impl ModelVerb {
                 for (role, demo) in models::shipped() {
                     let (kind, bytes) = (demo.kind()?, demo.weight_bytes()?);
                     match shared.json {
-                        true => output::json(&json!({"id": "demo", "kind": kind, "role": role, "bytes": bytes}))?,
+                        true => {
+                            output::json(&json!({"id": "demo", "kind": kind, "role": role, "bytes": bytes}))?
+                        }
                         false => row("demo", bytes, &format!("ships with eyeshot: {kind}, {role}"))?,
                     }
                 }
