@@ -1,7 +1,8 @@
 //! Eyeshot finds images by what they show.
 //!
 //! One binary reads folders and buckets of images, embeds pictures and captions with CLIP, keeps the vectors in a crash-safe index,
-//! answers queries made of words and pictures, and reranks and captions with BLIP. This page is the map.
+//! answers queries made of words and pictures, reranks and captions with BLIP, and answers questions with LLaVA. This page is the
+//! map.
 //!
 //! # Layers
 //!
@@ -43,7 +44,12 @@
 //! 5. where it is asked for, `engine::rerank` has a matcher ([`models::Blip`]) look at the best hits together with the words;
 //! 6. the [`store`] dresses the hits with keys, captions and payload.
 //!
-//! [`models::Llava`] looks at pictures and answers token by token; nothing asks it yet.
+//! # The journey of a question
+//!
+//! 1. `engine::answer` leaves out the words that ask, and sends the rest on the journey of a query, reranked;
+//! 2. an answerer ([`models::Llava`], or a [`models::Blip`]) looks at as many of the hits as it can hold;
+//! 3. all open answers go on together at one desk, a token each a step, and leave as pieces;
+//! 4. what an answer cites must have been shown; where nothing fits, it says so.
 //!
 //! # Glossary
 //!

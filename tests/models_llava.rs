@@ -268,7 +268,7 @@ fn sessions_side_by_side_say_what_each_says_alone() {
         let mut texts = vec![String::new(); sessions.len()];
         loop {
             let mut open: Vec<&mut Session> = sessions.iter_mut().collect();
-            let steps = advance(&mut open).unwrap();
+            let steps: Vec<Step> = advance(&mut open).unwrap().into_iter().map(Result::unwrap).collect();
             if steps.iter().all(|step| *step == Step::Done) {
                 break;
             }

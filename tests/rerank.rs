@@ -6,7 +6,7 @@ mod common;
 
 use common::{picture, tiny_clip};
 use eyeshot::engine::{
-    Caller, Collection, Engine, EngineOptions, MatchOptions, ModelOptions, QueueOptions, decode, fused,
+    Caller, Collection, Engine, EngineOptions, MatchOptions, ModelOptions, Serving, decode, fused,
     load_matcher,
 };
 use eyeshot::ingest::{self, Cancel, IndexOptions, Silent};
@@ -36,7 +36,7 @@ fn engine(data: &Path, matcher: &str, features: u64) -> Engine {
     let progress = Arc::new(models::Silent);
     let matching = MatchOptions { matcher: Some(matcher.to_owned()), features };
     let options = EngineOptions { data: data.to_owned(), models: options(), progress };
-    Engine::open_matching(options, QueueOptions::default(), matching).unwrap()
+    Engine::open_serving(options, Serving { matching, ..Serving::default() }).unwrap()
 }
 
 /// Pictures that nobody can describe, indexed by a model and looked at by a matcher that learned nothing: what counts here is

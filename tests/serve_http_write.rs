@@ -181,11 +181,37 @@ async fn what_is_done_is_counted() {
     assert!(text.contains(route), "{text}");
     assert!(
         text.contains("eyeshot_batch_inputs_bucket{le=\"1.0\",model=")
-            && text.contains("eyeshot_queue_wait_seconds_total{")
+            && text.contains("eyeshot_queue_wait_seconds_bucket{")
     );
+    check_dashboard(&text);
     drop(served);
     let wrong = "quue = 1\n";
     std::fs::write(&config, wrong).unwrap();
     let ran = common::run(home.path(), ["serve", "--config", config.to_str().unwrap()]).expect(2);
     assert!(ran.err.contains("quue") && ran.err.contains("queue"), "{}", ran.err);
+}
+
+/// Every metric that the dashboard asks for is there, with every label that it groups by.
+fn check_dashboard(metrics: &str) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/compose/grafana/eyeshot.json");
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let targets =
+        dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut asked = 0;
+    for target in targets {
+        let (expr, legend) = (target["expr"].as_str().unwrap(), target["legendFormat"].as_str().unwrap());
+        let names = expr.split(|c| !word(c)).filter(|name| name.starts_with("eyeshot_"));
+        for name in names {
+            let line = metrics
+                .lines()
+                .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+            let line = line.unwrap_or_else(|| panic!("{name} is not in:\n{metrics}"));
+            for label in legend.split("{{").skip(1).map(|part| part.split("}}").next().unwrap()) {
+                assert!(line.contains(&format!("{label}=\"")), "{name} has no label {label}: {line}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 20, "{asked} names in the dashboard");
 }

@@ -35,6 +35,7 @@ def export(net: Trainee, config: LlavaConfig, tokenizer: PreTrainedTokenizerFast
         tensors = {k: v for k, v in load_file(Path(folder) / "model.safetensors").items() if TOWER not in k}
         told = json.loads((Path(folder) / "config.json").read_text())
         told["text_config"]["rope_theta"] = told["text_config"]["rope_parameters"]["rope_theta"]  # where older readers look
+        told["mm_vision_tower"] = "demo"  # whose tower it sees through, so that the directory loads by its path too
         _write(out / "config.json", told)
         _write(out / "generation_config.json", json.loads((Path(folder) / "generation_config.json").read_text()))
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})

@@ -1,7 +1,7 @@
 //! The flags that all verbs share.
 
 use super::progress::Downloads;
-use crate::engine::{Engine, EngineOptions, MatchOptions, ModelOptions, QueueOptions};
+use crate::engine::{AnswerOptions, DeskOptions, Engine, EngineOptions, MatchOptions, ModelOptions, Serving};
 use crate::error::Result;
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -57,6 +57,39 @@ impl Matching {
     }
 }
 
+/// What answers questions about pictures.
+#[derive(Args)]
+pub(super) struct Answering {
+    /// The answerer: a LLaVA (llava-hf/llava-1.5-7b-hf) or a BLIP for questions (Salesforce/blip-vqa-base), by its Hugging Face
+    /// id or directory, or demo [default: demo where the collection's model is demo, else none]
+    #[arg(long, value_name = "M", env = "EYESHOT_ANSWERER")]
+    pub answerer: Option<String>,
+    /// Look at pictures closely, where the answerer can (LLaVA 1.6); they take several times the tokens then
+    #[arg(long, env = "EYESHOT_TILES", value_parser = FalseyValueParser::new())]
+    tiles: bool,
+    /// How much of what an answerer saw in pictures is remembered, in MiB
+    #[arg(long, value_name = "MIB", env = "EYESHOT_SEEN_CACHE", default_value_t = AnswerOptions::default().features >> 20)]
+    seen_cache: u64,
+    /// How many answers are written at once; more wait
+    #[arg(long, value_name = "N", env = "EYESHOT_ANSWERS", default_value_t = DeskOptions::default().places)]
+    answers: usize,
+    /// How much memory the answers in the making may take together, in MiB; one alone may always be written
+    #[arg(long, value_name = "MIB", env = "EYESHOT_ANSWER_MEMORY", default_value_t = DeskOptions::default().memory >> 20)]
+    answer_memory: u64,
+}
+
+impl Answering {
+    pub fn options(&self) -> AnswerOptions {
+        let desk = DeskOptions {
+            places: self.answers.max(1),
+            memory: self.answer_memory.saturating_mul(1 << 20),
+            ..DeskOptions::default()
+        };
+        let features = self.seen_cache.saturating_mul(1 << 20);
+        AnswerOptions { answerer: self.answerer.clone(), features, tiles: self.tiles, desk }
+    }
+}
+
 /// Which collection a verb is about.
 #[derive(Args)]
 pub(super) struct Named {
@@ -71,23 +104,23 @@ impl Shared {
         self.engine_in(self.data.clone())
     }
 
-    /// Opens the data directory with other queues before the models, and a matcher.
-    pub fn engine_with(&self, queue: QueueOptions, matching: &Matching) -> Result<Engine> {
-        let (data, progress) = (self.data.clone(), Arc::new(Downloads::default()));
-        let models = matching.models(self)?;
-        Engine::open_matching(EngineOptions { data, models, progress }, queue, matching.options())
-    }
-
     /// Opens another data directory with the same settings.
     pub fn engine_in(&self, data: PathBuf) -> Result<Engine> {
-        Engine::open(EngineOptions { data, models: self.models()?, progress: Arc::new(Downloads::default()) })
+        self.engine_serving(data, self.models()?, Serving::default())
     }
 
     /// The same with a matcher.
     pub fn engine_matching(&self, data: PathBuf, matching: &Matching) -> Result<Engine> {
-        let progress = Arc::new(Downloads::default());
-        let options = EngineOptions { data, models: matching.models(self)?, progress };
-        Engine::open_matching(options, QueueOptions::default(), matching.options())
+        let serving = Serving { matching: matching.options(), ..Serving::default() };
+        self.engine_serving(data, matching.models(self)?, serving)
+    }
+
+    /// Opens a data directory, with all that serves in it.
+    pub fn engine_serving(&self, data: PathBuf, models: ModelOptions, serving: Serving) -> Result<Engine> {
+        Engine::open_serving(
+            EngineOptions { data, models, progress: Arc::new(Downloads::default()) },
+            serving,
+        )
     }
 
     /// How models are loaded.

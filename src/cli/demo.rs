@@ -1,14 +1,15 @@
 //! `eyeshot demo`: the main job on what ships with the program.
 
 use super::args::Shared;
+use super::ask::Paper;
 use super::progress::Work;
 use super::{Outcome, output, search, serve};
 use crate::config;
-use crate::engine::{Collection, DEFAULT_MODEL};
+use crate::engine::{Caller, Collection, DEFAULT_MODEL};
 use crate::error::{Error, Result};
 use crate::ingest::{self, Cancel, IndexOptions};
 use crate::serve::Settings;
-use crate::types::{Filter, Query, Rerank, Term, TermKind, terms, uri};
+use crate::types::{Ask, Filter, Query, Rerank, Term, TermKind, terms, uri};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde_json::json;
@@ -30,7 +31,11 @@ const QUERIES: &[(&str, Option<&str>)] = &[
 const RELATIONS: [&str; 2] =
     ["a penguin left of a fire extinguisher", "a fire extinguisher left of a penguin"];
 
-/// Index the images that ship with eyeshot, search them, and serve them
+/// One that a scene answers, and one that none does.
+const QUESTIONS: [&str; 2] =
+    ["which image shows a unicorn next to a kangaroo?", "what is left of the submarine on the moon?"];
+
+/// Index the images that ship with eyeshot, search them, ask about them, and serve them
 ///
 /// Works offline: the images are a few hundred scenes made of emoji, and the model that ships was trained on such scenes.
 /// The collection is named demo; go on with it: eyeshot search -c demo "four violins".
@@ -62,6 +67,9 @@ impl Demo {
             }
         }
         like_the_first(&collection, shared.json)?;
+        for question in QUESTIONS {
+            answer(&collection, question, shared.json)?;
+        }
         if self.once {
             return Ok(Outcome::Done);
         }
@@ -124,6 +132,17 @@ fn like_the_first(collection: &Collection, json: bool) -> Result<()> {
         }
     }
     search::print(&collection.query(&query)?, 0, false, json)
+}
+
+/// A question, and what the images say to it.
+fn answer(collection: &Collection, question: &str, json: bool) -> Result<()> {
+    match json {
+        true => output::json(&json!({"question": question}))?,
+        false => output::text(format!("\neyeshot ask -c {COLLECTION} \"{question}\""))?,
+    }
+    let (caller, mut paper) = (Caller::default(), Paper::new(json));
+    let answer = collection.ask(&Ask::new(question), &caller, &mut |told| paper.hear(&told, &caller));
+    paper.finish(answer)
 }
 
 fn note(shared: &Shared, text: &str) {

@@ -2,10 +2,12 @@
 
 mod ann;
 mod compositional;
+mod vqa;
 
 use super::args::{Matching, Shared};
 use super::progress::{Bar, Work};
 use super::{Outcome, output};
+use crate::engine::{Collection, Engine, ModelOptions, Serving};
 use crate::error::{Error, Result};
 use crate::eval::retrieval::{self, Case, Recall, Report};
 use crate::ingest::{self, Cancel, IndexOptions, Summary};
@@ -14,9 +16,10 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Measure retrieval and the index on data whose right answers are known
+/// Measure retrieval, answers and the index on data whose right answers are known
 #[derive(Args)]
 pub(super) struct Eval {
     #[command(subcommand)]
@@ -27,6 +30,7 @@ pub(super) struct Eval {
 enum What {
     Retrieval(Box<Retrieval>),
     Compositional(compositional::Compositional),
+    Vqa(Box<vqa::Vqa>),
     Ann(ann::Ann),
 }
 
@@ -66,9 +70,45 @@ impl Eval {
         match &self.what {
             What::Retrieval(retrieval) => retrieval.run(shared),
             What::Compositional(compositional) => compositional.run(shared),
+            What::Vqa(vqa) => vqa.run(shared),
             What::Ann(ann) => ann.run(shared),
         }
     }
+}
+
+/// A folder in a collection that is thrown away.
+struct Scratch {
+    collection: Arc<Collection>,
+    summary: Summary,
+    _engine: Engine,
+    /// Removed last.
+    _home: tempfile::TempDir,
+}
+
+/// Indexes `folder` with the encoder `model`.
+fn index(
+    shared: &Shared,
+    folder: &Path,
+    (model, models, serving): (&str, ModelOptions, Serving),
+    captions: ingest::Captions,
+) -> Result<Scratch> {
+    let home = tempfile::Builder::new().prefix("eyeshot-eval-").tempdir();
+    let home = home.map_err(|e| Error::io(std::env::temp_dir(), e))?;
+    let engine = shared.engine_serving(home.path().to_owned(), models, serving)?;
+    let collection = engine.collection_or_new("eval", Some(model))?;
+    let options = IndexOptions { captions, ..IndexOptions::default() };
+    let bar = Work::default();
+    let summary = ingest::index(&collection, &[folder], &options, &bar, &Cancel::default())?;
+    bar.finish();
+    for refusal in &summary.refused {
+        eprintln!("refused {}: {}", refusal.key, refusal.reason);
+    }
+    Ok(Scratch { collection, summary, _engine: engine, _home: home })
+}
+
+/// Refused images make what is measured less than what was asked for.
+fn outcome(summary: &Summary) -> Outcome {
+    if summary.refused.is_empty() { Outcome::Done } else { Outcome::Refused }
 }
 
 impl Retrieval {
@@ -77,21 +117,18 @@ impl Retrieval {
             Some(folder) => folder.clone(),
             None => super::demo::scenes()?,
         };
-        let scratch = tempfile::Builder::new().prefix("eyeshot-eval-").tempdir();
-        let scratch = scratch.map_err(|e| Error::io(std::env::temp_dir(), e))?;
-        let engine = shared.engine_matching(scratch.path().to_owned(), &self.matching)?;
-        let collection = engine.collection_or_new("eval", Some(&self.model))?;
-        let options = IndexOptions { captions: self.captions_wanted(&folder), ..IndexOptions::default() };
-        let bar = Work::default();
-        let summary = ingest::index(&collection, &[&folder], &options, &bar, &Cancel::default())?;
-        bar.finish();
-        let cases = self.cases(&folder, &collection)?;
+        let serving = Serving { matching: self.matching.options(), ..Serving::default() };
+        let models = self.matching.models(shared)?;
+        let captions = self.captions_wanted(&folder);
+        let scratch = index(shared, &folder, (&self.model, models, serving), captions)?;
+        let collection = &scratch.collection;
+        let cases = self.cases(&folder, collection)?;
         let budget = Duration::from_secs(3600);
-        let rerank = self.rerank.then_some(Rerank { top: self.rerank_top, budget, min_match: None });
+        let rerank = self.rerank.then_some(Rerank { top: self.rerank_top, budget, ..Rerank::default() });
         let bar = Bar::new("queries", cases.len() * if self.rerank { 3 } else { 1 });
-        let report = retrieval::run(&collection, &cases, rerank.as_ref(), &|| bar.step())?;
+        let report = retrieval::run(collection, &cases, rerank.as_ref(), &|| bar.step())?;
         bar.finish();
-        print(&report, &summary, shared.json)
+        print(&report, &scratch.summary, shared.json)
     }
 
     fn file(&self, folder: &Path) -> Option<PathBuf> {
@@ -127,9 +164,6 @@ impl Retrieval {
 }
 
 fn print(report: &Report, summary: &Summary, json: bool) -> Result<Outcome> {
-    for refusal in &summary.refused {
-        eprintln!("refused {}: {}", refusal.key, refusal.reason);
-    }
     if json {
         output::json(report)?;
     } else {
@@ -155,5 +189,5 @@ fn print(report: &Report, summary: &Summary, json: bool) -> Result<Outcome> {
             output::text(format!("{ms:.0} ms a reranked query, {again:.0} ms with pictures seen before"))?;
         }
     }
-    Ok(if summary.refused.is_empty() { Outcome::Done } else { Outcome::Refused })
+    Ok(outcome(summary))
 }

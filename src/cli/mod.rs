@@ -7,11 +7,12 @@
 //! 3. `output`    lines to standard output; a reader that went away ends the program quietly.
 //! 4. `progress`  bars on standard error, for ingestion and downloads.
 //! 5. `pictures` named on the command line; `file`, the settings that a file gives.
-//! 6. `index`, `search`, `duplicates`, `serve`, `health`, `embed`, `match`, `caption`, `collection`, `model`, `eval`, `demo`: the verbs.
+//! 6. `index`, `search`, `ask`, `duplicates`, `serve`, `health`, `embed`, `match`, `caption`, `collection`, `model`, `eval`, `demo`: the verbs.
 //!
 //! Not here: anything that a server would need too.
 
 mod args;
+mod ask;
 mod caption;
 mod collection;
 mod demo;
@@ -43,6 +44,7 @@ use std::process::ExitCode;
 ///   eyeshot index ~/Pictures
 ///   eyeshot search "a dog on the beach"
 ///   eyeshot search --image dog.jpg --minus grass
+///   eyeshot ask "how many dogs are on the beach?"
 ///
 /// Try it on the images that ship with it: eyeshot demo
 #[derive(Parser)]
@@ -65,6 +67,7 @@ enum Verb {
     Demo(demo::Demo),
     Index(Box<index::IndexVerb>),
     Search(Box<search::Search>),
+    Ask(Box<ask::Ask>),
     Duplicates(duplicates::Duplicates),
     Serve(Box<serve::Serve>),
     Health(health::Health),
@@ -95,6 +98,7 @@ pub fn run() -> ExitCode {
         Verb::Demo(verb) => verb.run(&cli.shared),
         Verb::Index(verb) => verb.run(&cli.shared),
         Verb::Search(verb) => verb.run(&cli.shared),
+        Verb::Ask(verb) => verb.run(&cli.shared),
         Verb::Duplicates(verb) => verb.run(&cli.shared),
         Verb::Serve(verb) => verb.run(&cli.shared),
         Verb::Health(verb) => verb.run(&cli.shared),

@@ -36,13 +36,20 @@ impl ModelVerb {
         let options = shared.models()?;
         match &self.action {
             Action::List => {
-                let demo = models::resolve("demo", &options, &Downloads::default())?;
-                let shipped = json!({"id": "demo", "kind": demo.kind()?, "bytes": demo.weight_bytes()?});
-                let cached = models::cached(&options.hub);
-                match shared.json {
-                    true => output::json(&shipped).and_then(|()| cached.iter().try_for_each(output::json))?,
-                    false => list(demo.weight_bytes()?, &cached)?,
+                for (role, demo) in models::shipped() {
+                    let (kind, bytes) = (demo.kind()?, demo.weight_bytes()?);
+                    match shared.json {
+                        true => {
+                            output::json(&json!({"id": "demo", "kind": kind, "role": role, "bytes": bytes}))?
+                        }
+                        false => row("demo", bytes, &format!("ships with eyeshot: {kind}, {role}"))?,
+                    }
                 }
+                let print = |model: &CachedModel| match shared.json {
+                    true => output::json(model),
+                    false => row(&model.id, model.bytes, &model.path.display().to_string()),
+                };
+                models::cached(&options.hub).iter().try_for_each(print)?;
                 Ok(Outcome::Done)
             }
             Action::Pull { model } => {
@@ -58,17 +65,8 @@ impl ModelVerb {
     }
 }
 
-fn list(demo: u64, cached: &[CachedModel]) -> Result<()> {
-    output::text(format!("{:<48} {:>10}  ships with eyeshot", "demo", output::bytes(demo)))?;
-    for model in cached {
-        output::text(format!(
-            "{:<48} {:>10}  {}",
-            model.id,
-            output::bytes(model.bytes),
-            model.path.display()
-        ))?;
-    }
-    Ok(())
+fn row(id: &str, bytes: u64, what: &str) -> Result<()> {
+    output::text(format!("{id:<48} {:>10}  {what}", output::bytes(bytes)))
 }
 
 fn report(report: &Report, json: bool) -> Result<Outcome> {

@@ -122,6 +122,7 @@ impl Search {
             top: self.rerank_top,
             budget: Duration::from_millis(self.rerank_budget_ms),
             min_match: self.min_match,
+            about: None,
         });
         let engine = shared.engine_matching(shared.data.clone(), &self.matching)?;
         let hits = engine.collection(&self.named.collection)?.query(&query)?;

@@ -1,9 +1,9 @@
 //! `eyeshot serve`: the collections of this machine, for other programs.
 
-use super::args::{Matching, Shared};
+use super::args::{Answering, Matching, Shared};
 use super::{Outcome, output};
 use crate::engine::fetch::Reach;
-use crate::engine::{Engine, QueueOptions};
+use crate::engine::{Engine, QueueOptions, Serving};
 use crate::error::{Error, Result};
 use crate::serve::{self, Access, Bound, Keys, Settings, Tls};
 use clap::Args;
@@ -94,17 +94,33 @@ pub(super) struct Serve {
     /// How long a JSON request may take, in seconds
     #[arg(long, value_name = "S", env = "EYESHOT_TIMEOUT", default_value_t = Settings::default().timeout.as_secs())]
     timeout: u64,
+    /// How long a client may dawdle with its headers, with a body, or in taking what it is sent, in seconds
+    #[arg(long, value_name = "S", env = "EYESHOT_PATIENCE", default_value_t = Settings::default().patience.as_secs())]
+    patience: u64,
+    /// Let pages of this origin call over HTTP (CORS), such as https://photos.example; several with commas, * for all
+    #[arg(long, value_name = "ORIGIN", env = "EYESHOT_CORS_ORIGIN", value_delimiter = ',')]
+    cors_origin: Vec<String>,
     /// How much memory thumbnails may take, in MiB
     #[arg(long, value_name = "MIB", env = "EYESHOT_THUMBNAILS", default_value_t = Settings::default().thumbnail_bytes >> 20)]
     thumbnails: u64,
     #[command(flatten)]
     matching: Matching,
+    #[command(flatten)]
+    answering: Answering,
     /// Do not keep the bytes of pictures that clients send: they can be found, and not be shown
     #[arg(long, env = "EYESHOT_FORGET_UPLOADS", value_parser = FalseyValueParser::new())]
     forget_uploads: bool,
     /// Write a JSON line to standard error for each request
     #[arg(short, long, env = "EYESHOT_VERBOSE", value_parser = FalseyValueParser::new())]
     verbose: bool,
+    /// What share of queries that a graph answered is repeated by a scan, on a thread that rests nine tenths of the time, to
+    /// show their recall in /metrics; 0 for none
+    #[arg(long, value_name = "SHARE", env = "EYESHOT_RECALL_SAMPLE", default_value_t = Settings::default().recall_sample)]
+    recall_sample: f64,
+    /// Send traces to this OpenTelemetry collector (OTLP, protobuf over HTTP), such as http://127.0.0.1:4318 [default: what
+    /// OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere]
+    #[arg(long, value_name = "URL", env = "EYESHOT_OTLP")]
+    otlp: Option<String>,
     /// How long requests in flight may take to finish when stopping, in seconds
     #[arg(long, value_name = "S", env = "EYESHOT_GRACE", default_value_t = Settings::default().grace.as_secs())]
     grace: u64,
@@ -147,7 +163,10 @@ impl Serve {
         let settings = self.settings()?;
         settings.check()?;
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
-        let engine = shared.engine_with(queue, &self.matching)?;
+        let (matching, answering) = (self.matching.options(), self.answering.options());
+        let models = self.matching.models(shared)?;
+        let engine =
+            shared.engine_serving(shared.data.clone(), models, Serving { queue, matching, answering })?;
         run(engine, &settings, shared.json)
     }
 
@@ -183,8 +202,12 @@ impl Serve {
             roots: self.allow_root.clone(),
             model: self.model.clone(),
             timeout: Duration::from_secs(self.timeout),
+            patience: Duration::from_secs(self.patience),
+            cors: self.cors_origin.clone(),
             thumbnail_bytes: self.thumbnails.saturating_mul(1 << 20),
             log: self.verbose,
+            recall_sample: self.recall_sample,
+            traces: serve::traces_to(self.otlp.as_deref()),
             keep_uploads: !self.forget_uploads,
             grace: Duration::from_secs(self.grace),
             ..Settings::default()

@@ -1,5 +1,6 @@
 //! One collection: its record, its spaces, and what is known of its items.
 
+use super::answer::AnyAnswerer;
 use super::batched::Batched;
 use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
@@ -7,6 +8,7 @@ use super::gate::Memory;
 use super::keywords::Keywords;
 use super::matcher::Matcher;
 use super::picture::Shelf;
+use super::recall::{Recalled, Watch};
 use super::space::Space;
 use super::timing::{Timed, Timing};
 use crate::error::{Error, Result};
@@ -35,11 +37,22 @@ pub struct Collection {
     pub(super) memory: Arc<Memory>,
     /// What searches for words ask; there from the first of them on. Locked after `writer`, where both are.
     pub(super) words: Mutex<Option<Arc<Keywords>>>,
-    /// How long searches took, and how many items were written.
-    pub(super) searches: Timing,
-    pub(super) written: AtomicU64,
+    /// Has some searches checked.
+    pub(super) watch: Arc<Watch>,
+    pub(super) counts: Counts,
     encoders: Arc<Encoders>,
     encoder: OnceLock<Arc<Batched>>,
+}
+
+/// What it has done since it was opened.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub searches: Timing,
+    pub reranks: Timing,
+    pub looked: AtomicU64,
+    pub remembered: AtomicU64,
+    pub ingests: Timing,
+    pub written: AtomicU64,
 }
 
 /// The next numbers to give.
@@ -61,6 +74,9 @@ pub struct Info {
     /// The matcher that reranks its hits; None where none was named. This process's affair, and so no part of what is printed.
     #[serde(skip)]
     pub matcher: Option<String>,
+    /// The answerer of questions about its images, in the same way.
+    #[serde(skip)]
+    pub answerer: Option<String>,
     /// What its data directory takes on disk, with all other collections in it.
     pub bytes: u64,
 }
@@ -83,6 +99,14 @@ pub struct SpaceInfo {
 pub struct Activity {
     /// How long searches took, encoding and dressing aside.
     pub searches: Timed,
+    /// How long reranking took.
+    pub reranks: Timed,
+    /// How many hits were looked at for it.
+    pub looked: u64,
+    /// How many of these pictures were remembered from an earlier look.
+    pub remembered: u64,
+    /// How long batches of items took, from encoding to being visible.
+    pub ingests: Timed,
     /// How many items were written.
     pub written: u64,
     /// Its spaces.
@@ -108,6 +132,8 @@ pub struct SpaceState {
     pub recall: f64,
     /// About how many bytes of memory it takes.
     pub bytes: usize,
+    /// What scans told of the answers that its graph gave, where some were checked.
+    pub recalled: Recalled,
 }
 
 impl Collection {
@@ -115,6 +141,7 @@ impl Collection {
         store: Arc<Store>,
         encoders: Arc<Encoders>,
         memory: Arc<Memory>,
+        watch: Arc<Watch>,
         record: CollectionRecord,
     ) -> Result<Self> {
         let images = Space::open(&store, space_of(&record, Modality::Image)?)?;
@@ -127,7 +154,7 @@ impl Collection {
             image_slot: store.next_slot(images.record.id)?,
             caption_slot: store.next_slot(captions.record.id)?,
         });
-        let (fields, words, encoder, searches, written) = Default::default();
+        let (fields, words, encoder, counts) = Default::default();
         Ok(Collection {
             store,
             record,
@@ -137,8 +164,8 @@ impl Collection {
             fields,
             words,
             memory,
-            searches,
-            written,
+            watch,
+            counts,
             encoders,
             encoder,
         })
@@ -168,6 +195,7 @@ impl Collection {
             items: self.images.len(),
             spaces,
             matcher: self.encoders.matcher_name(self.model()).map(str::to_owned),
+            answerer: self.encoders.answerer_name(self.model()).map(str::to_owned),
             bytes: self.store.bytes()?,
         })
     }
@@ -175,7 +203,17 @@ impl Collection {
     /// What it has done, and what its spaces are like: for those who watch.
     pub fn activity(&self) -> Activity {
         let spaces = [&self.images, &self.captions].map(Space::state).to_vec();
-        Activity { searches: self.searches.read(), written: self.written.load(Ordering::Relaxed), spaces }
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { searches, reranks, looked, remembered, ingests, written } = &self.counts;
+        Activity {
+            searches: searches.read(),
+            reranks: reranks.read(),
+            looked: of(looked),
+            remembered: of(remembered),
+            ingests: ingests.read(),
+            written: of(written),
+            spaces,
+        }
     }
 
     /// The encoder that made its vectors, loaded when first asked for; its files must still be the same.
@@ -202,6 +240,16 @@ impl Collection {
     /// What holds its pictures against words, loaded when first asked for.
     pub(super) fn matcher(&self) -> Result<Arc<Matcher>> {
         self.encoders.matcher(self.model())
+    }
+
+    /// Whether there is such a one.
+    pub(super) fn has_matcher(&self) -> bool {
+        self.encoders.matcher_name(self.model()).is_some()
+    }
+
+    /// What answers questions about its pictures, loaded when first asked for.
+    pub(super) fn answerer(&self) -> Result<Arc<AnyAnswerer>> {
+        self.encoders.answerer(self.model())
     }
 
     /// That `model` is the one that made the vectors, by name or by its files' content.

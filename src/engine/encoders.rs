@@ -1,9 +1,9 @@
 //! Models, loaded once each, when first needed.
 
-use super::DEFAULT_MODEL;
+use super::answer::{ANSWERER, AnyAnswerer};
 use super::batched::Batched;
-use super::matcher::{MatchOptions, Matcher};
-use super::queue::QueueOptions;
+use super::matcher::Matcher;
+use super::{DEFAULT_MODEL, Serving};
 use crate::error::{Error, Result};
 use crate::models::{self, Blip, Clip, ModelOptions, Progress, Role};
 use std::collections::HashMap;
@@ -52,21 +52,16 @@ fn cannot(blip: &Blip, what: &str, other: &str) -> Error {
 pub(super) struct Encoders {
     options: ModelOptions,
     progress: Arc<dyn Progress>,
-    queue: QueueOptions,
-    matching: MatchOptions,
+    serving: Serving,
     loaded: Mutex<HashMap<String, Arc<Batched>>>,
     matchers: Mutex<HashMap<String, Arc<Matcher>>>,
+    answerers: Mutex<HashMap<String, Arc<AnyAnswerer>>>,
 }
 
 impl Encoders {
-    pub fn new(
-        options: ModelOptions,
-        progress: Arc<dyn Progress>,
-        queue: QueueOptions,
-        matching: MatchOptions,
-    ) -> Self {
-        let (loaded, matchers) = (Mutex::default(), Mutex::default());
-        Encoders { options, progress, queue, matching, loaded, matchers }
+    pub fn new(options: ModelOptions, progress: Arc<dyn Progress>, serving: Serving) -> Self {
+        let (loaded, matchers, answerers) = Default::default();
+        Encoders { options, progress, serving, loaded, matchers, answerers }
     }
 
     /// The matcher for pictures that the encoder `model` embedded: the one that was named, or the demo one for the demo
@@ -81,15 +76,43 @@ impl Encoders {
             return Ok(matcher.clone());
         }
         let blip = load_matcher(name, &self.options, self.progress.as_ref())?;
-        let matcher = Arc::new(Matcher::new(blip, self.queue, self.matching.features)?);
+        let matcher = Arc::new(Matcher::new(blip, self.serving.queue, self.serving.matching.features)?);
         matchers.insert(name.to_owned(), matcher.clone());
         Ok(matcher)
     }
 
     /// Which matcher [`Encoders::matcher`] would give.
     pub fn matcher_name(&self, model: &str) -> Option<&str> {
-        let usual = (model == DEFAULT_MODEL).then_some(DEFAULT_MODEL);
-        self.matching.matcher.as_deref().or(usual)
+        self.serving.matching.matcher.as_deref().or(usual(model))
+    }
+
+    /// The answerer for pictures that the encoder `model` embedded: the one that was named, or the demo one for the demo
+    /// encoder. Nothing is downloaded that nobody named.
+    pub fn answerer(&self, model: &str) -> Result<Arc<AnyAnswerer>> {
+        let Some(name) = self.answerer_name(model) else {
+            let what = format!("no answerer is named for pictures that {model} embedded");
+            return Err(Error::invalid(what, format!("name one with --answerer, such as {ANSWERER}")));
+        };
+        let mut answerers = self.answerers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(answerer) = answerers.get(name) {
+            return Ok(answerer.clone());
+        }
+        let (queue, options) = (self.serving.queue, &self.serving.answering);
+        let answerer = AnyAnswerer::load(name, &self.options, self.progress.as_ref(), queue, options)?;
+        let answerer = Arc::new(answerer);
+        answerers.insert(name.to_owned(), answerer.clone());
+        Ok(answerer)
+    }
+
+    /// Which answerer [`Encoders::answerer`] would give.
+    pub fn answerer_name(&self, model: &str) -> Option<&str> {
+        self.serving.answering.answerer.as_deref().or(usual(model))
+    }
+
+    /// The answerers that are loaded.
+    pub fn loaded_answerers(&self) -> Vec<Arc<AnyAnswerer>> {
+        let answerers = self.answerers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        answerers.values().cloned().collect()
     }
 
     /// The matchers that are loaded.
@@ -111,8 +134,13 @@ impl Encoders {
             return Ok(encoder.clone());
         }
         let encoder = load(model, &self.options, self.progress.as_ref())?;
-        let encoder = Arc::new(Batched::new(Arc::new(encoder), self.queue)?);
+        let encoder = Arc::new(Batched::new(Arc::new(encoder), self.serving.queue)?);
         loaded.insert(model.to_owned(), encoder.clone());
         Ok(encoder)
     }
+}
+
+/// What serves beside the encoder `model` where nobody names anything: the demo models know one world.
+fn usual(model: &str) -> Option<&'static str> {
+    (model == DEFAULT_MODEL).then_some(DEFAULT_MODEL)
 }

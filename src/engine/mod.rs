@@ -13,12 +13,14 @@
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
 //! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
 //!    `browse` lists items and fields for those who look around; `duplicates` finds what is there twice.
-//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`.
-//!    `timing` is how long things took, for those who watch.
-//! 9. this file opens the data directory, and creates, lists and drops collections.
+//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`, seen by `eyes`.
+//!    `timing` is how long things took, and `recall` what graphs miss, for those who watch.
+//! 9. `answer`     a question answered from the images that fit it, with citations; `eyes` looks at them, as the matcher does.
+//! 10. this file opens the data directory, and creates, lists and drops collections.
 //!
 //! Not here: protocol messages, status codes, sled, tensor shapes.
 
+mod answer;
 mod batched;
 mod browse;
 pub mod bucket;
@@ -28,6 +30,7 @@ mod collection;
 pub mod decode;
 mod duplicates;
 mod encoders;
+mod eyes;
 pub mod fetch;
 mod fields;
 mod filter;
@@ -38,6 +41,7 @@ mod patience;
 mod picture;
 mod query;
 mod queue;
+mod recall;
 mod recent;
 mod rerank;
 mod sides;
@@ -49,6 +53,7 @@ mod words;
 
 pub use crate::models::{Blip, Decoding, Features, ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
+pub use answer::{ANSWERER, AnswerOptions, DeskOptions, LoadedAnswerer, Written, load as load_answerer};
 pub use browse::Page;
 pub use caller::Caller;
 pub use captions::{Described, Describer, Fate, Sketch, VERDICTS, Verdict, WRITER};
@@ -60,6 +65,7 @@ pub use gate::{Gate, Held, Memory};
 pub use matcher::MatchOptions;
 pub use patience::Patience;
 pub use queue::{Load, QueueOptions};
+pub use recall::{RECALLS, Recalled};
 pub use rerank::fused;
 pub use timing::{BOUNDS, Timed};
 pub use upsert::NewItem;
@@ -85,11 +91,23 @@ pub struct EngineOptions {
     pub progress: Arc<dyn Progress>,
 }
 
+/// How callers share models, and which models serve beside the encoders.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Serving {
+    /// The queues before each model.
+    pub queue: QueueOptions,
+    /// The matcher.
+    pub matching: MatchOptions,
+    /// The answerer.
+    pub answering: AnswerOptions,
+}
+
 /// A data directory and its collections.
 pub struct Engine {
     store: Arc<Store>,
     encoders: Arc<Encoders>,
     memory: Arc<Memory>,
+    watch: Arc<recall::Watch>,
     open: Mutex<HashMap<String, Arc<Collection>>>,
     /// Held while a collection is made, so that two who ask for one name make one.
     making: Mutex<()>,
@@ -98,24 +116,15 @@ pub struct Engine {
 impl Engine {
     /// Opens the data directory, making it where there is none.
     pub fn open(options: EngineOptions) -> Result<Self> {
-        Engine::open_with(options, QueueOptions::default())
+        Engine::open_serving(options, Serving::default())
     }
 
-    /// The same with other queues before the models.
-    pub fn open_with(options: EngineOptions, queue: QueueOptions) -> Result<Self> {
-        Engine::open_matching(options, queue, MatchOptions::default())
-    }
-
-    /// The same with another matcher.
-    pub fn open_matching(
-        options: EngineOptions,
-        queue: QueueOptions,
-        matching: MatchOptions,
-    ) -> Result<Self> {
+    /// The same with other queues before the models, another matcher or answerer.
+    pub fn open_serving(options: EngineOptions, serving: Serving) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
-        let encoders = Arc::new(Encoders::new(options.models, options.progress, queue, matching));
-        let (memory, open, making) = (Arc::default(), Mutex::default(), Mutex::default());
-        Ok(Engine { store, encoders, memory, open, making })
+        let encoders = Arc::new(Encoders::new(options.models, options.progress, serving));
+        let (memory, watch, open, making) = Default::default();
+        Ok(Engine { store, encoders, memory, watch, open, making })
     }
 
     /// The data directory.
@@ -136,8 +145,9 @@ impl Engine {
             return Ok(collection.clone());
         }
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
-        let (store, encoders, memory) = (self.store.clone(), self.encoders.clone(), self.memory.clone());
-        let collection = Arc::new(Collection::open(store, encoders, memory, record)?);
+        let (store, encoders) = (self.store.clone(), self.encoders.clone());
+        let (memory, watch) = (self.memory.clone(), self.watch.clone());
+        let collection = Arc::new(Collection::open(store, encoders, memory, watch, record)?);
         open.insert(name.to_owned(), collection.clone());
         Ok(collection)
     }
@@ -207,6 +217,12 @@ impl Engine {
         self.encoders.loaded().iter().try_for_each(|encoder| encoder.probe(caller))
     }
 
+    /// Has this share of the searches that graphs answer repeated by a scan, behind their back: 0 for none (the default), 1 for
+    /// as many as a tenth of one processor can check.
+    pub fn watch_recall(&self, share: f64) {
+        self.watch.set(share);
+    }
+
     /// The collections that are open.
     pub fn open_collections(&self) -> Vec<Arc<Collection>> {
         self.opened().values().cloned().collect()
@@ -218,11 +234,18 @@ impl Engine {
     }
 
     /// What the queues before the loaded models have done: (model, what it is for, load). `text` and `image` are an encoder's,
-    /// `picture` and `match` a matcher's.
+    /// `picture` and `match` a matcher's, `picture` and `answer` an answerer's.
     pub fn loads(&self) -> Vec<(String, &'static str, Load)> {
         let (encoders, matchers) = (self.encoders.loaded(), self.encoders.loaded_matchers());
+        let answerers = self.encoders.loaded_answerers();
         let matching = matchers.iter().flat_map(|matcher| matcher.loads());
-        encoders.iter().flat_map(|encoder| encoder.loads()).chain(matching).collect()
+        let answering = answerers.iter().flat_map(|answerer| answerer.loads());
+        encoders.iter().flat_map(|encoder| encoder.loads()).chain(matching).chain(answering).collect()
+    }
+
+    /// What the answerers that are loaded have written.
+    pub fn written(&self) -> Vec<(String, Written)> {
+        self.encoders.loaded_answerers().iter().filter_map(|answerer| answerer.written()).collect()
     }
 
     /// Whether it was made now.

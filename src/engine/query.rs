@@ -48,16 +48,20 @@ impl Collection {
         let deep = query.rerank.as_ref().map_or(seen, |rerank| rerank.top.max(seen));
         let began = Instant::now();
         let mut found = {
+            let _span =
+                tracing::info_span!("search", collection = self.name(), side = ?query.side, k = deep as i64)
+                    .entered();
             let allowed = query.filter.as_ref().map(|filter| self.allowed(filter)).transpose()?;
             self.search(query, &vector, allowed.as_ref(), deep)?
         };
-        self.searches.note(began.elapsed());
+        self.counts.searches.note(began.elapsed());
         found.retain(|(_, score)| query.min_score.is_none_or(|least| *score >= least));
         let ranked = match &query.rerank {
             Some(rerank) => self.rerank(rerank, &query.terms, found, seen, caller)?,
             None => found.into_iter().map(Ranked::unseen).collect(),
         };
         let page = ranked.into_iter().skip(query.offset).take(query.limit);
+        let _span = tracing::info_span!("store", op = "read").entered();
         page.filter_map(|hit| self.dress(hit).transpose()).collect()
     }
 

@@ -7,14 +7,19 @@
 //!
 //! Nobody waits for a batch to fill: while one runs the next one gathers, so that a lone caller is served at once and a crowd
 //! shares.
+//!
+//! Who traces a request sees its wait (`queue`) and the forward passes that it had a share in (`forward`) below its `encode`.
+//! Numbers in spans are i64, since that is what traces keep as numbers.
 
 use super::caller::Caller;
+use super::timing::Timed;
 use crate::error::{Error, Result};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tracing::Span;
 
 /// How much the queues before each model take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +55,8 @@ pub struct Load {
     pub refused: u64,
     /// Time spent in forward passes.
     pub busy: Duration,
-    /// Time that inputs which were taken out had waited, each counted.
-    pub waited: Duration,
+    /// How long inputs that were taken out had waited.
+    pub waited: Timed,
     /// Forward passes by size: of 1, up to 2, up to 4, ... and of more than 64.
     pub sizes: [u64; 8],
 }
@@ -79,7 +84,35 @@ struct Job<I, O> {
     place: usize,
     caller: Caller,
     came: Instant,
+    trace: Trace,
     done: Sender<(usize, Result<O>)>,
+}
+
+/// The spans of one request's inputs: its own, and the one that ends when the last of them is taken out of the line.
+#[derive(Clone)]
+struct Trace {
+    whole: Span,
+    _waiting: Span,
+}
+
+impl Trace {
+    /// A part of what this thread does; nothing where nobody traces that.
+    fn of(what: &'static str, inputs: usize) -> Self {
+        if Span::current().is_none() {
+            return Trace { whole: Span::none(), _waiting: Span::none() };
+        }
+        let whole = tracing::info_span!("encode", input = what, inputs = inputs as i64);
+        let _waiting = tracing::info_span!(parent: &whole, "queue");
+        Trace { whole, _waiting }
+    }
+
+    /// A span in each request that has a share in a batch; requests' inputs stand together.
+    fn forward<I, O>(batch: &[Job<I, O>]) -> Vec<Span> {
+        let mut wholes: Vec<&Span> = batch.iter().map(|job| &job.trace.whole).collect();
+        wholes.dedup();
+        let forward = |whole| tracing::info_span!(parent: whole, "forward", batch = batch.len() as i64);
+        wholes.into_iter().filter(|whole| !whole.is_none()).map(forward).collect()
+    }
 }
 
 impl<I: Send + 'static, O: Send + 'static> Queue<I, O> {
@@ -106,7 +139,8 @@ impl<I: Send + 'static, O: Send + 'static> Queue<I, O> {
         caller.check()?;
         let count = inputs.len();
         let (done, results) = channel();
-        self.line.push(inputs, caller, &done)?;
+        let trace = Trace::of(self.line.what, count);
+        self.line.push(inputs, caller, &done, trace)?;
         drop(done);
         let mut outputs: Vec<Option<O>> = (0..count).map(|_| None).collect();
         for (place, result) in results {
@@ -138,7 +172,13 @@ impl<I, O> Line<I, O> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, inputs: Vec<I>, caller: &Caller, done: &Sender<(usize, Result<O>)>) -> Result<()> {
+    fn push(
+        &self,
+        inputs: Vec<I>,
+        caller: &Caller,
+        done: &Sender<(usize, Result<O>)>,
+        trace: Trace,
+    ) -> Result<()> {
         let mut state = self.lock();
         // A request that is longer than the line may come when nobody else waits: it would never fit otherwise.
         if !state.jobs.is_empty() && state.jobs.len() + inputs.len() > self.options.waiting {
@@ -146,7 +186,14 @@ impl<I, O> Line<I, O> {
             return Err(Error::Overloaded { what: self.what, retry: retry(&state.load, state.jobs.len()) });
         }
         let came = Instant::now();
-        let job = |(place, input)| Job { input, place, caller: caller.clone(), came, done: done.clone() };
+        let job = |(place, input)| Job {
+            input,
+            place,
+            caller: caller.clone(),
+            came,
+            trace: trace.clone(),
+            done: done.clone(),
+        };
         state.jobs.extend(inputs.into_iter().enumerate().map(job));
         self.changed.notify_one();
         Ok(())
@@ -154,13 +201,14 @@ impl<I, O> Line<I, O> {
 
     fn serve(&self, run: &dyn Fn(&[I]) -> Result<Vec<O>>) {
         while let Some(jobs) = self.next() {
-            let started = Instant::now();
+            let (started, forward) = (Instant::now(), Trace::forward(&jobs));
             let (mut inputs, mut ends) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
             for job in jobs {
                 inputs.push(job.input);
                 ends.push((job.place, job.done));
             }
             let results = guarded_batch(run, &inputs);
+            drop(forward);
             let mut state = self.lock();
             state.load.batches += 1;
             let power = inputs.len().max(1).next_power_of_two().trailing_zeros() as usize;
@@ -191,7 +239,7 @@ impl<I, O> Line<I, O> {
             }
             if !batch.is_empty() {
                 state.load.taken += batch.len() as u64;
-                state.load.waited += batch.iter().map(|job| job.came.elapsed()).sum::<Duration>();
+                batch.iter().for_each(|job| state.load.waited.note(job.came.elapsed()));
                 return Some(batch);
             }
             if state.closed {

@@ -15,6 +15,7 @@ use super::collection::Collection;
 use super::matcher::Matcher;
 use crate::error::{Error, Result};
 use crate::types::{Item, ItemId, Rerank, Term};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The most hits that one query may have looked at.
@@ -64,7 +65,10 @@ impl Collection {
         if hits.is_empty() {
             return Ok(hits);
         }
-        let (matcher, texts) = (self.matcher()?, weighed(terms));
+        let span =
+            tracing::info_span!("rerank", hits = hits.len() as i64, looked = tracing::field::Empty).entered();
+        let about = rerank.about.as_deref().map(|about| vec![(about, 1.0)]);
+        let (matcher, texts) = (self.matcher()?, about.unwrap_or_else(|| weighed(terms)));
         let started = Instant::now();
         let hurried = caller.within(started.checked_add(rerank.budget));
         let (mut at, mut last) = (0, Duration::ZERO);
@@ -86,6 +90,9 @@ impl Collection {
             last = began.elapsed();
             at += few.len();
         }
+        span.record("looked", at as i64);
+        self.counts.looked.fetch_add(at as u64, Ordering::Relaxed);
+        self.counts.reranks.note(started.elapsed());
         // Those without a probability keep their order, behind those with one.
         hits.sort_by(|a, b| match (a.fused(), b.fused()) {
             (Some(a), Some(b)) => b.total_cmp(&a),
@@ -102,7 +109,9 @@ impl Collection {
             items.extend(self.item(hit.id)?);
         }
         let mut pairs = Vec::new();
-        for (item, seen) in items.iter().zip(matcher.see(&self.shelf(), &items, caller)?) {
+        let (looks, remembered) = matcher.see(&self.shelf(), &items, caller)?;
+        self.counts.remembered.fetch_add(remembered as u64, Ordering::Relaxed);
+        for (item, seen) in items.iter().zip(looks) {
             let Some(hit) = few.iter_mut().find(|hit| hit.id == item.id) else { continue };
             match seen {
                 Ok(features) => pairs.extend(texts.iter().map(|(text, _)| (hit.id, features.clone(), *text))),
@@ -153,7 +162,7 @@ fn together(texts: &[Weighed], probabilities: &[f32]) -> f32 {
 
 /// That what is asked of reranking can be done.
 pub(super) fn check(rerank: &Rerank, terms: &[Term]) -> Result<()> {
-    if !terms.iter().any(|term| term.kind.text().is_some()) {
+    if rerank.about.is_none() && !terms.iter().any(|term| term.kind.text().is_some()) {
         return Err(Error::invalid(
             "reranking holds pictures against words, and the query has none",
             "add some words, or leave reranking out",

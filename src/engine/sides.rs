@@ -21,12 +21,12 @@ impl Collection {
         allowed: Option<&Allowed<'_>>,
         k: usize,
     ) -> Result<Vec<(ItemId, f32)>> {
-        let within = |space: &Space, slots: Option<RoaringBitmap>, k| {
-            space.search(
-                vector,
-                k,
-                &SearchOptions { ef: query.ef, allowed: slots.as_ref(), exact: query.exact, threshold: None },
-            )
+        let within = |space: &Space, slots: Option<RoaringBitmap>, k| -> Result<_> {
+            let allowed = slots.as_ref();
+            let options = SearchOptions { ef: query.ef, allowed, exact: query.exact, threshold: None };
+            let found = space.search(vector, k, &options)?;
+            space.check(vector, k, &options, &found).into_iter().for_each(|check| self.watch.offer(check));
+            Ok(found)
         };
         let images = |k| within(&self.images, allowed.map(Allowed::images), k);
         let captions = |k| within(&self.captions, allowed.map(Allowed::captions), k);

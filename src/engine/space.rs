@@ -1,6 +1,7 @@
 //! The vectors of one encoder and one modality: an index of slots, and whose each slot is.
 
 use super::collection::SpaceState;
+use super::recall::{Check, Tally};
 use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
@@ -15,11 +16,19 @@ const AT_ONCE: usize = 4096;
 /// A space that answers queries.
 pub(super) struct Space {
     pub record: SpaceRecord,
-    index: Arc<Index>,
+    vectors: Vectors,
     store: Arc<Store>,
-    owners: RwLock<Owners>,
+    /// What scans told of the graph's answers.
+    tally: Arc<Tally>,
     /// Held by the one rebuild at a time, until its graph is stored.
     rebuilding: Arc<Mutex<()>>,
+}
+
+/// The vectors of a space, and whose they are.
+#[derive(Clone)]
+pub(super) struct Vectors {
+    index: Arc<Index>,
+    owners: Arc<RwLock<Owners>>,
 }
 
 #[derive(Default)]
@@ -46,21 +55,22 @@ impl Space {
             },
             None => without_graph(store, &record, &params, &mut owners),
         };
-        let (index, store, owners) = (Arc::new(index?), store.clone(), RwLock::new(owners));
-        Ok(Space { record, index, store, owners, rebuilding: Arc::default() })
+        let vectors = Vectors { index: Arc::new(index?), owners: Arc::new(RwLock::new(owners)) };
+        let (tally, rebuilding) = Default::default();
+        Ok(Space { record, vectors, store: store.clone(), tally, rebuilding })
     }
 
     /// Has the next graph built for queries like these, and, where one is due, builds it.
     pub fn guide(&self, queries: &[Vec<f32>]) -> Result<()> {
         let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
-        self.index.add_sample_queries(&queries)?;
+        self.vectors.index.add_sample_queries(&queries)?;
         self.rebuild_where_due();
         Ok(())
     }
 
     /// Whether a graph is due.
     pub fn wants_graph(&self) -> bool {
-        self.index.needs_rebuild()
+        self.vectors.index.needs_rebuild()
     }
 
     /// Makes vectors visible: (slot, item, vector).
@@ -69,17 +79,18 @@ impl Space {
         let mut owners = self.write();
         rows.iter().for_each(|(slot, item, _)| owners.add(*slot, *item));
         drop(owners);
-        self.index.insert_many(&vectors)?;
+        self.vectors.index.insert_many(&vectors)?;
         self.rebuild_where_due();
         Ok(())
     }
 
     /// Links new vectors into the graph on a thread of its own, one at a time; queries and writers go on meanwhile.
     fn rebuild_where_due(&self) {
-        if !self.index.needs_rebuild() || self.rebuilding.try_lock().is_err() {
+        if !self.vectors.index.needs_rebuild() || self.rebuilding.try_lock().is_err() {
             return;
         }
-        let (index, store, rebuilding) = (self.index.clone(), self.store.clone(), self.rebuilding.clone());
+        let (index, store, rebuilding) =
+            (self.vectors.index.clone(), self.store.clone(), self.rebuilding.clone());
         let space = self.record.id;
         std::thread::spawn(move || {
             if let Ok(_one) = rebuilding.try_lock() {
@@ -92,8 +103,8 @@ impl Space {
     /// Waits until the graph is built and stored, where one is due.
     pub fn settle(&self) -> Result<()> {
         let _one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.index.needs_rebuild() {
-            true => rebuild(&self.index, &self.store, self.record.id),
+        match self.vectors.index.needs_rebuild() {
+            true => rebuild(&self.vectors.index, &self.store, self.record.id),
             false => Ok(()),
         }
     }
@@ -102,7 +113,7 @@ impl Space {
     pub fn remove(&self, slots: &[u32]) {
         let mut owners = self.write();
         for slot in slots {
-            self.index.remove(*slot);
+            self.vectors.index.remove(*slot);
             let Some(item) = owners.of_slot.remove(slot) else { continue };
             if let Some(held) = owners.slots.get_mut(&item) {
                 held.retain(|s| s != slot);
@@ -139,9 +150,77 @@ impl Space {
 
     /// An item's first vector.
     pub fn vector_of(&self, item: ItemId) -> Option<Vec<f32>> {
-        self.index.vector(*self.slots_of(item).first()?)
+        self.vectors.index.vector(*self.slots_of(item).first()?)
     }
 
+    /// The nearest items, best first, each once, with the cosine of its best vector.
+    pub fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<(ItemId, f32)>> {
+        self.vectors.search(query, k, options)
+    }
+
+    /// What a scan shall say to a search that found `found`; None where scans are all that there is.
+    pub fn check(
+        &self,
+        query: &[f32],
+        k: usize,
+        options: &SearchOptions<'_>,
+        found: &[(ItemId, f32)],
+    ) -> Option<impl FnOnce() -> Check> {
+        let by_graph = !options.exact && self.default_ef() > 0;
+        by_graph.then_some(move || Check {
+            vectors: self.vectors.clone(),
+            tally: self.tally.clone(),
+            query: query.to_vec(),
+            allowed: options.allowed.cloned(),
+            found: found.to_vec(),
+            k,
+        })
+    }
+
+    /// Up to `most` of its vectors, spread evenly over its slots.
+    pub fn sample(&self, most: usize) -> Vec<Vec<f32>> {
+        let mut slots: Vec<u32> = self.read().of_slot.keys().copied().collect();
+        slots.sort_unstable();
+        let step = slots.len().div_ceil(most.max(1)).max(1);
+        slots.iter().step_by(step).filter_map(|slot| self.vectors.index.vector(*slot)).collect()
+    }
+
+    /// The breadth that the index found fit for its data.
+    pub fn default_ef(&self) -> usize {
+        self.vectors.index.health().ef
+    }
+
+    /// What its index is like.
+    pub fn state(&self) -> SpaceState {
+        let health = self.vectors.index.health();
+        SpaceState {
+            modality: self.record.modality,
+            vectors: health.vectors,
+            tombstones: health.tombstones,
+            unlinked: health.tail,
+            unreachable: health.unreachable,
+            ef: health.ef,
+            recall: health.recall,
+            bytes: self.vectors.index.bytes(),
+            recalled: self.tally.read(),
+        }
+    }
+
+    /// How many vectors it holds.
+    pub fn len(&self) -> usize {
+        self.vectors.index.len()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Owners> {
+        self.vectors.read()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Owners> {
+        self.vectors.owners.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Vectors {
     /// The nearest items, best first, each once, with the cosine of its best vector.
     pub fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<(ItemId, f32)>> {
         // An item with several captions takes several places, so that a few more are asked for until enough items are found.
@@ -156,39 +235,6 @@ impl Space {
         }
     }
 
-    /// Up to `most` of its vectors, spread evenly over its slots.
-    pub fn sample(&self, most: usize) -> Vec<Vec<f32>> {
-        let mut slots: Vec<u32> = self.read().of_slot.keys().copied().collect();
-        slots.sort_unstable();
-        let step = slots.len().div_ceil(most.max(1)).max(1);
-        slots.iter().step_by(step).filter_map(|slot| self.index.vector(*slot)).collect()
-    }
-
-    /// The breadth that the index found fit for its data.
-    pub fn default_ef(&self) -> usize {
-        self.index.health().ef
-    }
-
-    /// What its index is like.
-    pub fn state(&self) -> SpaceState {
-        let health = self.index.health();
-        SpaceState {
-            modality: self.record.modality,
-            vectors: health.vectors,
-            tombstones: health.tombstones,
-            unlinked: health.tail,
-            unreachable: health.unreachable,
-            ef: health.ef,
-            recall: health.recall,
-            bytes: self.index.bytes(),
-        }
-    }
-
-    /// How many vectors it holds.
-    pub fn len(&self) -> usize {
-        self.index.len()
-    }
-
     fn distinct(&self, found: &[Neighbor]) -> Vec<(ItemId, f32)> {
         let owners = self.read();
         let mut seen = std::collections::HashSet::new();
@@ -198,10 +244,6 @@ impl Space {
 
     fn read(&self) -> RwLockReadGuard<'_, Owners> {
         self.owners.read().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Owners> {
-        self.owners.write().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -255,6 +297,7 @@ fn without_graph(store: &Store, record: &SpaceRecord, params: &Params, owners: &
 
 #[cfg(test)]
 mod tests {
+    use super::super::recall::Watch;
     use super::*;
     use crate::store::{Batch, CollectionRecord};
     use crate::types::Modality;
@@ -312,7 +355,7 @@ mod tests {
         drop((store, space));
 
         let (store, space) = open();
-        let health = space.index.health();
+        let health = space.vectors.index.health();
         assert_eq!((health.vectors, health.tail, health.unreachable), (319, 20, 0), "linked as it was");
         check(&space, &[29]);
         store.put_graph(1, 0, |out| out.write_all(b"not a graph")).unwrap();
@@ -322,5 +365,51 @@ mod tests {
         space.settle().unwrap();
         check(&space, &[29]);
         assert_eq!(space.len(), 319);
+    }
+
+    /// What a scan tells of a graph's answer: all of it right, a miss in ten, and no graph to speak of.
+    #[test]
+    fn answers_are_checked_behind_their_back() {
+        let home = tempfile::tempdir().unwrap();
+        let modality = Modality::Image;
+        let record = SpaceRecord { id: 1, modality, model: "m".into(), fingerprint: "f".into(), dim: DIM };
+        let params = Params { scan_below: 100, tail_limit: 50, ..Params::default() };
+        let store = Arc::new(Store::open(home.path()).unwrap());
+        let mut batch = Batch::default();
+        let collection = CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()] };
+        batch.put_collection(&collection).unwrap();
+        store.commit(batch).unwrap();
+        let space = Space::open_with(&store, record, params).unwrap();
+        let (watch, options) = (Watch::default(), SearchOptions::default());
+        watch.set(1.0);
+        let checked = |k: usize, allowed: Option<&RoaringBitmap>, spoil: bool, wanted: u64| {
+            let options = SearchOptions { allowed, ..SearchOptions::default() };
+            let mut found = space.search(&vector(7), k, &options).unwrap();
+            if spoil {
+                found.remove(0);
+                found.push(*space.search(&vector(7), k + 1, &options).unwrap().last().unwrap());
+            }
+            space.check(&vector(7), k, &options, &found).into_iter().for_each(|check| watch.offer(check));
+            let began = std::time::Instant::now();
+            while space.tally.read().count < wanted && began.elapsed().as_secs() < 20 {
+                std::thread::yield_now();
+            }
+            space.tally.read()
+        };
+        let rows: Vec<_> = (0..300).map(|n| (n, ItemId(n.into()), vector(n))).collect();
+        space.add(&rows[..20]).unwrap();
+        assert!(space.check(&vector(7), 10, &options, &[]).is_none(), "scans are right");
+        space.add(&rows[20..]).unwrap();
+        space.settle().unwrap();
+        assert_eq!(checked(10, None, false, 1).buckets, [0, 0, 0, 0, 0, 1]);
+        assert_eq!(checked(25, None, false, 2).buckets, [0, 0, 0, 0, 0, 2], "the ten best of more");
+        assert_eq!(checked(10, None, true, 3).buckets, [0, 0, 0, 0, 1, 2], "one of ten is missing");
+        let few: RoaringBitmap = (100..104).collect();
+        assert_eq!(
+            checked(10, Some(&few), false, 4).buckets,
+            [0, 0, 0, 0, 1, 3],
+            "four are all that there are"
+        );
+        assert!((space.state().recalled.sum - 3.9).abs() < 1e-6);
     }
 }

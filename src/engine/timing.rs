@@ -28,9 +28,7 @@ pub struct Timed {
 impl Timing {
     /// Notes one duration.
     pub fn note(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let at = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len() - 1);
-        if let Some(bucket) = self.buckets.get(at) {
+        if let Some(bucket) = self.buckets.get(place(took)) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
         self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -41,6 +39,23 @@ impl Timing {
         let total = Duration::from_nanos(self.nanos.load(Ordering::Relaxed));
         Timed { count: buckets.iter().sum(), total, buckets }
     }
+}
+
+impl Timed {
+    /// Notes one duration, where one thread at a time does.
+    pub(super) fn note(&mut self, took: Duration) {
+        self.count += 1;
+        self.total += took;
+        if let Some(bucket) = self.buckets.get_mut(place(took)) {
+            *bucket += 1;
+        }
+    }
+}
+
+/// The bucket of a duration.
+fn place(took: Duration) -> usize {
+    let seconds = took.as_secs_f64();
+    BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len() - 1)
 }
 
 #[cfg(test)]

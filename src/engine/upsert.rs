@@ -8,6 +8,7 @@ use crate::types::{ContentHash, Item, ItemId, Payload};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// An image on its way in.
 pub struct NewItem {
@@ -70,8 +71,10 @@ impl Collection {
         let mut last = HashMap::new();
         keys.iter().enumerate().for_each(|(at, key)| _ = last.insert(key.as_str(), at));
         let kept = batch.into_iter().enumerate().filter(|(at, new)| last.get(new.key.as_str()) == Some(at));
+        let began = Instant::now();
         let encoded = self.encode(kept.map(|(_, new)| new).collect())?;
         let ids = self.write(encoded)?;
+        self.counts.ingests.note(began.elapsed());
         keys.iter().map(|key| ids.get(key).copied().ok_or_else(|| unknown(key))).collect()
     }
 
@@ -80,7 +83,9 @@ impl Collection {
         let pixels: Vec<(usize, Pixels)> =
             batch.iter_mut().enumerate().filter_map(|(at, new)| Some((at, new.pixels.take()?))).collect();
         let (places, pixels): (Vec<usize>, Vec<Pixels>) = pixels.into_iter().unzip();
+        let span = tracing::info_span!("encode", input = "image", inputs = pixels.len() as i64).entered();
         let made = if pixels.is_empty() { vec![] } else { self.encoder()?.embed_pixels(&pixels)? };
+        drop(span);
         let mut images: HashMap<usize, Vec<f32>> = places.into_iter().zip(made).collect();
         let by_hash: HashMap<ContentHash, usize> = images.keys().map(|at| (batch[*at].hash, *at)).collect();
         for (at, new) in batch.iter().enumerate() {
@@ -132,9 +137,11 @@ impl Collection {
             ids.insert(key, self.write_one(item, &mut next, &mut batch, &mut visible)?);
         }
         batch.put_next_item(self.record.id, next.item);
+        let span = tracing::info_span!("store", op = "write", items = ids.len() as i64).entered();
         self.store.commit(batch)?;
+        drop(span);
         *counters = next;
-        self.written.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        self.counts.written.fetch_add(ids.len() as u64, Ordering::Relaxed);
         // New before old, so that a query in between finds a replaced item twice (and counts it once), never not at all.
         self.add_fields(&visible.fields);
         self.add_words(visible.fields.iter().map(|(_, _, item)| item));

@@ -1,7 +1,7 @@
 //! The pre-norm transformer of CLIP's two towers and of BLIP's vision tower (Radford et al. 2021, section 2.4).
 
 use super::act::Activation;
-use super::layers::{Product, attend_all};
+use super::layers::{Mask, Product, attend_all};
 use super::weights::Scope;
 use crate::Result;
 use candle_core::Tensor;
@@ -56,10 +56,25 @@ impl Encoder {
         self.layers.len()
     }
 
-    /// The hidden states after the first `depth` layers: (batch, length, width) in and out. `mask`, broadcastable to
-    /// (batch, heads, length, length) in f32, is added to the attention scores.
-    pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>, depth: usize) -> Result<Tensor> {
-        self.layers.iter().take(depth).try_fold(x.clone(), |x, layer| layer.forward(&x, mask))
+    /// The hidden states after the first `depth` layers: (batch, length, width) in and out.
+    pub fn forward(&self, x: &Tensor, mask: Option<&Mask>, depth: usize) -> Result<Tensor> {
+        self.layers.iter().take(depth).try_fold(x.clone(), |x, layer| layer.forward(&x, mask, None))
+    }
+
+    /// After all layers, the states at `positions` alone, one a sequence: (batch, width). What the last layer would make of the
+    /// others is left out.
+    pub fn forward_at(&self, x: &Tensor, mask: Option<&Mask>, positions: &[usize]) -> Result<Tensor> {
+        let (batch, length, width) = x.dims3()?;
+        let rows: Vec<u32> =
+            positions.iter().enumerate().map(|(at, position)| (at * length + position) as u32).collect();
+        let rows = Tensor::from_vec(rows, batch, x.device())?;
+        match self.layers.split_last() {
+            Some((last, before)) => {
+                let x = self.forward(x, mask, before.len())?;
+                last.forward(&x, mask, Some(&rows))
+            }
+            None => Ok(x.reshape((batch * length, width))?.index_select(&rows, 0)?),
+        }
     }
 }
 
@@ -85,10 +100,19 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    /// All states, or those at `rows` of all sequences laid end to end: (rows, width).
+    fn forward(&self, x: &Tensor, mask: Option<&Mask>, rows: Option<&Tensor>) -> Result<Tensor> {
         let attention = &self.attention;
         let qkv = attention.qkv.forward(&self.norm1.forward(x)?)?;
-        let x = attention.out.forward_onto(&attend_all(&qkv, attention.heads, mask)?, x)?;
+        let seen = attend_all(&qkv, attention.heads, mask)?;
+        let x = match rows {
+            Some(rows) => {
+                let (batch, length, width) = x.dims3()?;
+                let chosen = |x: &Tensor| x.reshape((batch * length, width))?.index_select(rows, 0);
+                attention.out.forward_onto(&chosen(&seen)?, &chosen(x)?)?
+            }
+            None => attention.out.forward_onto(&seen, x)?,
+        };
         let inner = self.activation.forward(self.fc1.forward(&self.norm2.forward(&x)?)?)?;
         self.fc2.forward_onto(&inner, &x)
     }

@@ -40,15 +40,23 @@ impl Product {
     }
 }
 
+/// Which positions a position does not look at.
+pub struct Mask {
+    /// Broadcastable to (batch, heads, length, length), f32: 0 where it looks, -inf where not.
+    pub tensor: Tensor,
+    /// Whether that is no more than the ones after it: our own kernel then needs no tensor.
+    pub causal: bool,
+}
+
 /// Self-attention over what a product of queries, keys and values gave, (batch, length, 3 x width): (batch, length, width).
-pub fn attend_all(qkv: &Tensor, heads: usize, mask: Option<&Tensor>) -> Result<Tensor> {
+pub fn attend_all(qkv: &Tensor, heads: usize, mask: Option<&Mask>) -> Result<Tensor> {
     let (batch, length, width) = qkv.dims3()?;
     let own = qkv.device().is_cpu() && qkv.dtype() == DType::F32 && wide::available();
-    if own && mask.is_none() && wide::takes_heads_of(width / 3 / heads) {
-        return Ok(wide::attend(qkv, heads)?);
+    if own && mask.is_none_or(|mask| mask.causal) && wide::takes_heads_of(width / 3 / heads) {
+        return Ok(wide::attend(qkv, heads, mask.is_some())?);
     }
     let qkv = split_heads(qkv, 3, heads)?;
-    let mixed = attend(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, mask)?;
+    let mixed = attend(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, mask.map(|mask| &mask.tensor))?;
     Ok(mixed.transpose(1, 2)?.reshape((batch, length, width / 3))?)
 }
 

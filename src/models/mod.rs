@@ -119,7 +119,7 @@ pub enum Role {
 /// As [`resolve`], for a model that is used as `role`: the name `demo` stands for several.
 ///
 /// # Errors
-/// As [`resolve`]; [`Error::NotFound`] for `demo` in a role that no shipped model plays.
+/// As [`resolve`].
 pub fn resolve_as(
     role: Role,
     spec: &str,
@@ -127,10 +127,15 @@ pub fn resolve_as(
     progress: &dyn Progress,
 ) -> Result<ModelFiles> {
     match (spec, role) {
-        ("demo", Role::Matcher | Role::Captioner) => demo::blip(role),
-        ("demo", Role::Answerer) => demo::llava(),
+        ("demo", Role::Matcher | Role::Captioner) => Ok(demo::blip()),
+        ("demo", Role::Answerer) => Ok(demo::llava()),
         _ => resolve(spec, options, progress),
     }
+}
+
+/// The models that are compiled in, and what each is for; all of them are named `demo`.
+pub fn shipped() -> [(&'static str, ModelFiles); 3] {
+    [("encoder", demo::clip()), ("matcher and captioner", demo::blip()), ("answerer", demo::llava())]
 }
 
 fn expand_home(spec: &str) -> PathBuf {

@@ -133,7 +133,8 @@ fn rerank(top: Option<u32>, min_match: Option<f32>) -> Rerank {
     Rerank { top: top.map_or(usual.top, |top| top as usize), min_match, ..usual }
 }
 
-fn term(at: usize, term: pb::Term, app: &App, collection: &Collection) -> Result<Term> {
+/// A term, with its URI fetched: may take long.
+pub fn term(at: usize, term: pb::Term, app: &App, collection: &Collection) -> Result<Term> {
     use pb::term::Kind;
     let kind = match term.kind {
         Some(Kind::Text(text)) => TermKind::Text(text),

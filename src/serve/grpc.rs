@@ -4,14 +4,21 @@ use super::app::App;
 use super::auth::Guard;
 use super::health::Health;
 use super::measure::{Meter, measure, until_stop};
+use super::pace;
 use super::proto::{self, v1};
 use super::settings::Settings;
 use crate::error::{Error, Result};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+
+/// The call whose client streams.
+const UPLOADS: &str = "/eyeshot.v1.Images/Upsert";
 
 /// All services, each behind the guard but health and reflection, which tell nothing of what is stored.
 pub fn router(app: App, health: &Health, settings: &Settings, meter: Meter) -> Result<Router> {
@@ -45,5 +52,14 @@ pub fn router(app: App, health: &Health, settings: &Settings, meter: Meter) -> R
         .into_axum_router()
         .reset_fallback()
         .layer(from_fn_with_state(app.stopping.clone(), until_stop));
-    Ok(services.into_axum_router().merge(endless).layer(from_fn_with_state(meter, measure)))
+    let services = services.into_axum_router().layer(from_fn_with_state(settings.patience, paced));
+    Ok(services.merge(endless).layer(from_fn_with_state(meter, measure)))
+}
+
+/// Has messages come at a pace, but for the stream of uploads: who sends pictures may be looking for the next one.
+async fn paced(patience: State<Duration>, request: Request, next: Next) -> Response {
+    match request.uri().path() {
+        UPLOADS => next.run(request).await,
+        _ => pace::keep(patience, request, next).await,
+    }
 }

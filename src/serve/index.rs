@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tracing::Instrument;
 
 /// How often a client hears of a run.
 const EVERY: Duration = Duration::from_millis(250);
@@ -61,10 +62,11 @@ pub async fn start(
     let there = app.clone();
     let run = app.work.run(deadline, move |_| Run::of(&there, request)).await?;
     let (progress, stream) = mpsc::channel(16);
-    tokio::spawn(async move {
+    let task = async move {
         let last = tell(&app, run, deadline, &progress).await;
         _ = progress.send(last).await;
-    });
+    };
+    tokio::spawn(task.in_current_span());
     Ok(ReceiverStream::new(stream))
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,8 +21,6 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
-/// How long a client may take to begin: a handshake, or a request's first bytes and its headers.
-const BEGIN: Duration = Duration::from_secs(20);
 /// How HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The most headers that a request may bring, in bytes.
@@ -36,13 +35,16 @@ pub struct Bounds {
     pub connections: usize,
     /// The most requests on one HTTP/2 connection at once.
     pub streams: u32,
+    /// How long a client may take to begin (a handshake, a request's first bytes and its headers), and to take what it is sent.
+    pub patience: Duration,
 }
 
 impl From<&Settings> for Bounds {
     fn from(settings: &Settings) -> Self {
         // More than there are places, so that who is one too many is told when to come back, by a status.
         let streams = u32::try_from(settings.concurrency.saturating_mul(4)).unwrap_or(u32::MAX).max(256);
-        Bounds { connections: settings.concurrency.saturating_mul(4).clamp(64, 1 << 16), streams }
+        let connections = settings.concurrency.saturating_mul(4).clamp(64, 1 << 16);
+        Bounds { connections, streams, patience: settings.patience }
     }
 }
 
@@ -78,16 +80,12 @@ pub async fn serve(
             let _place = place;
             // Who takes too long to begin, or speaks something else, is hung up on: there is nobody to tell.
             let begun = tokio::select! {
-                begun = tokio::time::timeout(BEGIN, begin(stream, tls)) => begun.ok().flatten(),
+                begun = tokio::time::timeout(bounds.patience, begin(stream, tls)) => begun.ok().flatten(),
                 () = stop => None,
             };
             match begun {
-                Some(Begun::Plain(stream, is_h2)) => {
-                    talk(stream, is_h2, router, watcher, bounds.streams).await
-                }
-                Some(Begun::Tls(stream, is_h2)) => {
-                    talk(*stream, is_h2, router, watcher, bounds.streams).await
-                }
+                Some(Begun::Plain(stream, is_h2)) => talk(stream, is_h2, router, watcher, bounds).await,
+                Some(Begun::Tls(stream, is_h2)) => talk(*stream, is_h2, router, watcher, bounds).await,
                 None => {}
             }
         });
@@ -137,20 +135,26 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     is_h2: bool,
     router: Router,
     watcher: Watcher,
-    streams: u32,
+    bounds: Bounds,
 ) {
+    let Bounds { streams, patience, .. } = bounds;
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(BEGIN).max_buf_size(64 << 10);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 << 10);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
         .max_header_list_size(HEADER_BYTES)
         // Half-open connections are found and closed.
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(BEGIN);
+        .keep_alive_interval(patience)
+        .keep_alive_timeout(patience);
     let builder = if is_h2 { builder.http2_only() } else { builder.http1_only() };
-    let talk = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+    // Who does not take what it asked for holds it no longer than this.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(patience));
+    let talk = builder
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
+        .into_owned();
     // It ends badly where the client breaks off: nothing to do about it.
     _ = watcher.watch(talk).await;
 }

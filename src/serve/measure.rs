@@ -1,9 +1,10 @@
-//! What stands around every request: it is counted, timed and, where asked, logged when its answer has ended; and answers
+//! What stands around every request: it is counted, timed and, where asked, traced and logged when its answer has ended; and answers
 //! that would never end do so when the server stops.
 
 use super::app::stopped;
 use super::convert;
 use super::metrics::Metrics;
+use super::trace;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue};
@@ -16,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::sync::watch;
 use tonic::Code;
+use tracing::{Instrument, Span};
 
 /// The header and trailer that tells how a call ended.
 const STATUS: &str = "grpc-status";
@@ -46,8 +48,14 @@ pub async fn measure(State(meter): State<Meter>, request: Request, next: Next) -
         None => "other".to_owned(),
     };
     let method = request.method().to_string();
-    let mut note = Note { meter, began: Instant::now(), method, path, route, status: None };
-    let response = next.run(request).await;
+    let known = request.extensions().get::<MatchedPath>().is_some().then_some(route.as_str());
+    let span = match meter.is_grpc() {
+        true => trace::of_grpc(&route, request.headers()),
+        false => trace::of_http(&method, known, &path, request.headers()),
+    };
+    let inside = span.clone();
+    let mut note = Note { meter, began: Instant::now(), method, path, route, status: None, span };
+    let response = next.run(request).instrument(inside).await;
     note.status = match note.meter.is_grpc() {
         true => code(response.headers()),
         false => Some(response.status().as_u16().to_string()),
@@ -69,6 +77,7 @@ struct Note {
     path: String,
     route: String,
     status: Option<String>,
+    span: Span,
 }
 
 impl Drop for Note {
@@ -79,6 +88,7 @@ impl Drop for Note {
         let route = if status == "unimplemented" { "other" } else { &self.route };
         let (protocol, took) = (self.meter.protocol, self.began.elapsed());
         self.meter.metrics.ended(protocol, route, status, took);
+        trace::ended(&self.span, status, self.meter.is_grpc());
         if self.meter.log {
             let now = jiff::Timestamp::now();
             let line = serde_json::json!({

@@ -1,7 +1,7 @@
 //! What the server counts, and what the engine counts, as Prometheus reads it (the OpenMetrics text format).
 
 use super::app::App;
-use crate::engine::{Activity, BOUNDS, Load, Timed};
+use crate::engine::{Activity, BOUNDS, Load, RECALLS, Timed, Written};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -86,6 +86,7 @@ type Values<L, V> = Vec<(L, V)>;
 impl Collector for Engine {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         queues(&mut to, &self.0.engine.loads())?;
+        answers(&mut to, &self.0.engine.written())?;
         let open = self.0.engine.open_collections();
         let all: Vec<(String, Activity)> = open.iter().map(|c| (c.name().to_owned(), c.activity())).collect();
         collections(&mut to, &all)?;
@@ -106,8 +107,9 @@ fn queues(to: &mut DescriptorEncoder<'_>, loads: &[(String, &'static str, Load)]
     counters(to, "queue_refused", "Requests that found a model's queue full", &of(|load| load.refused))?;
     counters(to, "queue_dropped", "Inputs whose caller left before their turn", &of(|load| load.dropped))?;
     counters(to, "queue_inputs", "Inputs that went through a model", &of(|load| load.inputs))?;
-    counters(to, "queue_wait_seconds", "Time that inputs waited, summed", &seconds(|load| load.waited))?;
     counters(to, "encode_seconds", "Time spent in forward passes", &seconds(|load| load.busy))?;
+    let waits = loads.iter().map(|(model, kind, load)| (labels(model, kind), &load.waited));
+    histograms(to, "queue_wait_seconds", "How long inputs waited for a model", waits)?;
     let (name, help) = ("batch_inputs", "Inputs of each forward pass");
     let mut family = to.encode_descriptor(name, help, None, MetricType::Histogram)?;
     for (model, kind, load) in loads {
@@ -121,16 +123,39 @@ fn queues(to: &mut DescriptorEncoder<'_>, loads: &[(String, &'static str, Load)]
     Ok(())
 }
 
+/// What answerers write, those that do so token by token.
+fn answers(to: &mut DescriptorEncoder<'_>, written: &[(String, Written)]) -> fmt::Result {
+    let of = |value: fn(&Written) -> u64| -> Values<_, u64> {
+        written.iter().map(|(model, written)| ([("model", model.clone())], value(written))).collect()
+    };
+    gauges(to, "answers_waiting", "Questions that wait for a place", &of(|w| w.waiting as u64))?;
+    gauges(to, "answers_open", "Answers that are being written", &of(|w| w.open as u64))?;
+    counters(to, "answers_begun", "Answers that were begun", &of(|w| w.begun))?;
+    counters(to, "answers_dropped", "Answers whose caller left before their end", &of(|w| w.dropped))?;
+    counters(to, "answers_refused", "Questions that found the line full", &of(|w| w.refused))?;
+    counters(to, "answer_tokens", "Tokens that were written", &of(|w| w.tokens))?;
+    let seconds: Values<_, f64> = written
+        .iter()
+        .map(|(model, written)| ([("model", model.clone())], written.busy.as_secs_f64()))
+        .collect();
+    counters(to, "answer_seconds", "Time spent in writing", &seconds)
+}
+
 fn collections(to: &mut DescriptorEncoder<'_>, all: &[(String, Activity)]) -> fmt::Result {
-    let written: Values<_, u64> =
-        all.iter().map(|(name, activity)| ([("collection", name.clone())], activity.written)).collect();
-    counters(to, "ingest_items", "Items written", &written)?;
-    let mut family =
-        to.encode_descriptor("search_seconds", "Filter and search of an index", None, MetricType::Histogram)?;
-    for (name, activity) in all {
-        let labels = [("collection", name.clone())];
-        timed(&mut family.encode_family(&labels)?, &activity.searches)?;
-    }
+    let times = |value: fn(&Activity) -> &Timed| {
+        all.iter().map(move |(name, activity)| ([("collection", name.clone())], value(activity)))
+    };
+    let counts = |value: fn(&Activity) -> u64| -> Values<_, u64> {
+        all.iter().map(|(name, activity)| ([("collection", name.clone())], value(activity))).collect()
+    };
+    counters(to, "ingest_items", "Items written", &counts(|a| a.written))?;
+    let help = "A batch of items, from encoding to being visible";
+    histograms(to, "ingest_seconds", help, times(|a| &a.ingests))?;
+    histograms(to, "search_seconds", "Filter and search of an index", times(|a| &a.searches))?;
+    histograms(to, "rerank_seconds", "Reranking of a query's hits", times(|a| &a.reranks))?;
+    counters(to, "rerank_looked", "Hits that a matcher looked at", &counts(|a| a.looked))?;
+    let help = "Hits looked at whose picture was remembered from an earlier look";
+    counters(to, "rerank_remembered", help, &counts(|a| a.remembered))?;
     let spaces = |value: fn(&crate::engine::SpaceState) -> u64| -> Values<_, u64> {
         let one = |(name, activity): &(String, Activity)| -> Values<[(&'static str, String); 2], u64> {
             let labels = |s: &crate::engine::SpaceState| {
@@ -158,7 +183,39 @@ fn collections(to: &mut DescriptorEncoder<'_>, all: &[(String, Activity)]) -> fm
             family.encode_family(&labels)?.encode_gauge(&space.recall)?;
         }
     }
-    gauges(to, "index_bytes", "Memory of an index", &spaces(|s| s.bytes as u64))
+    gauges(to, "index_bytes", "Memory of an index", &spaces(|s| s.bytes as u64))?;
+    recalls(to, all)
+}
+
+/// What scans told of real queries.
+fn recalls(to: &mut DescriptorEncoder<'_>, all: &[(String, Activity)]) -> fmt::Result {
+    let help = "Share of a query's ten nearest that the graph found, of the queries that a scan repeated";
+    let mut family = to.encode_descriptor("search_recall", help, None, MetricType::Histogram)?;
+    for (name, activity) in all {
+        for space in &activity.spaces {
+            let labels = [("collection", name.clone()), ("modality", space.modality.to_string())];
+            let told = &space.recalled;
+            // All lie below the last bound, which the encoder wants beside.
+            let buckets = RECALLS.into_iter().zip(told.buckets).chain([(f64::MAX, 0)]);
+            let buckets: Vec<(f64, u64)> = buckets.collect();
+            let mut metric = family.encode_family(&labels)?;
+            metric.encode_histogram::<NoLabelSet>(told.sum, told.count, &buckets, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn histograms<'a, const N: usize>(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = ([(&'static str, String); N], &'a Timed)>,
+) -> fmt::Result {
+    let mut family = to.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (labels, value) in values {
+        timed(&mut family.encode_family(&labels)?, value)?;
+    }
+    Ok(())
 }
 
 fn timed(metric: &mut prometheus_client::encoding::MetricEncoder<'_>, timed: &Timed) -> fmt::Result {

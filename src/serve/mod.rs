@@ -2,7 +2,8 @@
 //!
 //! A request's journey:
 //! 1. `listen`  takes connections, plain or TLS, bounds how many and how slow they are, and ends them when the server stops.
-//! 2. `measure` counts, times and logs it for `metrics`.
+//! 2. `measure` counts, times and logs it for `metrics`, and opens its span for `trace`.
+//!    `pace` gives up bodies that dawdle on their way.
 //! 3. `auth`    tells the caller by an API key, before the message is read.
 //! 4. `proto`   is what `proto/eyeshot/v1` says, generated: messages and services; `grpc` puts these together.
 //! 5. `search`, `collections`, `images` (with `upsert` and `index`) and `answer` are the services, a file each.
@@ -30,15 +31,18 @@ mod index;
 mod listen;
 mod measure;
 mod metrics;
+mod pace;
 pub mod proto;
 mod search;
 mod settings;
 mod sources;
+mod trace;
 mod upsert;
 mod work;
 
 pub use auth::{Access, Keys};
 pub use settings::{Settings, Tls};
+pub use trace::destination as traces_to;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -66,12 +70,15 @@ pub struct Bound {
 /// Settings that contradict one another or are not safe; an address that is taken; certificates that cannot be read.
 pub fn serve(engine: Engine, settings: &Settings, ready: impl FnOnce(Bound)) -> Result<()> {
     settings.check()?;
+    // Dropped last, so that the spans of what ended last leave too.
+    let _traces = settings.traces.as_deref().map(trace::Traces::start).transpose()?;
     let failed = |e| Error::io("the server's threads", e);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(settings.concurrency + 64)
         .build()
         .map_err(failed)?;
+    engine.watch_recall(settings.recall_sample);
     let outcome = runtime.block_on(run(engine, settings, ready));
     runtime.shutdown_timeout(Duration::from_secs(2));
     outcome

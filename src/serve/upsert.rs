@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use tracing::Instrument;
 
 /// The most pictures, and bytes of them, that are written at once.
 const BATCH: usize = 32;
@@ -36,11 +37,12 @@ pub fn start(
     requests: Streaming<pb::UpsertRequest>,
 ) -> ReceiverStream<Result<pb::UpsertResponse, Status>> {
     let (answers, stream) = mpsc::channel(BATCH);
-    tokio::spawn(async move {
+    let task = async move {
         if let Err(status) = run(app, requests, &answers).await {
             _ = answers.send(Err(status)).await;
         }
-    });
+    };
+    tokio::spawn(task.in_current_span());
     ReceiverStream::new(stream)
 }
 

@@ -48,8 +48,9 @@ impl Work {
         let place = place.map_err(|_| overloaded("too many requests at once", Duration::from_millis(100)))?;
         let caller = Caller::until(deadline);
         let leaving = Leaving(caller.clone());
+        let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let (_place, _span) = (place, span.entered());
             caller.check()?;
             work(&caller)
         });

@@ -56,11 +56,13 @@ pub struct Rerank {
     pub budget: Duration,
     /// Only hits with at least this probability; those that were not looked at have none, and drop out.
     pub min_match: Option<f32>,
+    /// What hits are held against, in place of the query's own words.
+    pub about: Option<String>,
 }
 
 impl Default for Rerank {
     fn default() -> Self {
-        Rerank { top: 32, budget: Duration::from_secs(3), min_match: None }
+        Rerank { top: 32, budget: Duration::from_secs(3), min_match: None, about: None }
     }
 }
 

@@ -15,7 +15,7 @@ pub fn tiny_clip() -> PathBuf {
 pub fn eyeshot(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eyeshot"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("EYESHOT_") || name.to_string_lossy().starts_with("HF_") {
+        if ["EYESHOT_", "HF_", "OTEL_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
             command.env_remove(name);
         }
     }

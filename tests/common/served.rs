@@ -7,7 +7,7 @@ use eyeshot::serve::proto::v1::images_client::ImagesClient;
 use eyeshot::serve::proto::v1::search_client::SearchClient;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use tonic::transport::Channel;
 
 /// A running server, killed when dropped, and a connection to it.
@@ -36,8 +36,12 @@ impl Drop for Process {
 impl Process {
     /// Starts on free ports, and waits until it listens.
     pub fn start(home: &Path, flags: &[&str]) -> Self {
+        Process::start_in(eyeshot(home), flags)
+    }
+
+    /// The same for a command that may have an environment of its own.
+    pub fn start_in(mut command: Command, flags: &[&str]) -> Self {
         let model = tiny_clip();
-        let mut command = eyeshot(home);
         let usual = ["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--json", "--model"];
         command.args(usual).arg(model).args(flags);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -51,7 +55,10 @@ impl Process {
 
 impl Served {
     pub async fn start(home: &Path, flags: &[&str]) -> Self {
-        let process = Process::start(home, flags);
+        Served::of(Process::start(home, flags)).await
+    }
+
+    pub async fn of(process: Process) -> Self {
         let address = Channel::from_shared(format!("http://{}", process.grpc)).unwrap();
         let (channel, http) = (address.connect().await.unwrap(), format!("http://{}", process.http));
         Served { process, channel, http }

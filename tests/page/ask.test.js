@@ -1,5 +1,5 @@
-// The question box, against the contract of `/ask`, and what "look closer" shows: both are offered only where the server says that
-// it can, so its answers are laid into the browser's hands here, whatever this build of it can do.
+// The question box and what "look closer" shows: on real answers of the demo models, and on answers laid into the browser's hands,
+// for what no demo model says.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -34,6 +34,29 @@ async function openWith(features, answer, query = "") {
   return page;
 }
 
+test("a question is answered from the scenes, and what was looked at can be opened", async () => {
+  const page = await open(browser, server.base);
+  await page.goto(server.base);
+  await page.waitForSelector("#query-ask", { visible: true });
+  await page.type("#query", "is there a koala?");
+  await page.click("#query-ask");
+  await until(page, () => document.querySelector(".answer-text:not([aria-busy]) .citation"));
+  assert.match(await page.$eval(".answer-text", ({ textContent }) => textContent), /^yes \d/);
+  const looked = await page.$$eval(".answer .strip li", (all) => all.map(({ dataset }) => Number(dataset.number)));
+  assert.deepEqual(looked, looked.map((_, at) => at + 1));
+  await page.click(".answer-text .citation");
+  await until(page, () => document.getElementById("detail").open);
+  await page.close();
+});
+
+test("looking closer finds who stands left of whom", async () => {
+  const page = await open(browser, server.base);
+  await page.goto(`${server.base}?q=${encodeURIComponent("a penguin left of a fire extinguisher")}&rerank=1`);
+  await settled(page);
+  assert.match((await shown(page))[0], /\d+% match/);
+  await page.close();
+});
+
 test("it is not offered where the server has no answers", async () => {
   const page = await openWith({ rerank: false, ask: false }, () => null);
   assert.deepEqual(await page.$$eval("#query-ask, #closer", (all) => all.map(({ hidden }) => hidden)), [true, true]);
@@ -42,8 +65,9 @@ test("it is not offered where the server has no answers", async () => {
 
 test("an answer streams in, and its citations open pictures", async () => {
   const ids = await (await fetch(`${server.base}v1/collections/default/items?limit=2`)).json();
-  const citations = ids.items.map(({ id, key }) => ({ id, key }));
-  const body = events({ piece: "Two lions <b>sleep</b> [1], " }, { piece: "and one roars [2][9]." }, { citations, abstained: false });
+  const looking = ids.items.map(({ id, key }, at) => ({ number: at + 1, id, key, score: 0.4, match: 0.9 }));
+  const citations = looking.map(({ id, key, number }) => ({ id, key, number }));
+  const body = events({ looking }, { piece: "Two lions <b>sleep</b> [1], " }, { piece: "and one roars [2][9]." }, { answer: "", citations, abstained: false });
   const page = await openWith({ ask: true }, (path) => path.endsWith("/ask") && { contentType: "text/event-stream", body });
   await page.waitForSelector("#query-ask", { visible: true });
   await page.type("#query", "what do the lions do?");
@@ -61,7 +85,7 @@ test("an answer that fails says why; one that abstains looks so", async () => {
   const page = await openWith({ ask: true }, (path) => path.endsWith("/ask") && { contentType: "text/event-stream", body }, "?ask=why");
   await until(page, () => document.querySelector(".answer-text:not([aria-busy])"));
   assert.match(await page.$eval(".answer-text", ({ textContent }) => textContent), /ask again/);
-  body = events({ piece: "No picture here tells." }, { citations: [], abstained: true });
+  body = events({ looking: [] }, { piece: "No picture here tells." }, { citations: [], abstained: true });
   await page.goto(`${server.base}?ask=who`);
   await until(page, () => document.querySelector(".answer.abstained .answer-text:not([aria-busy])"));
   await page.close();

@@ -106,7 +106,7 @@ test("near-duplicates are shown in groups, and one can be removed", () =>
     assert.equal((await shown(page)).length, 3);
   }));
 
-test("collections are switched and made", () =>
+test("collections are switched, made and deleted", () =>
   withKey("", async (page) => {
     await page.click("#collection-button");
     await page.waitForSelector(".menu");
@@ -119,4 +119,19 @@ test("collections are switched and made", () =>
     await page.type("#new-name", "made-here");
     await page.keyboard.press("Enter");
     await until(page, () => location.search.includes("c=made-here") && document.getElementById("hero-text").textContent.includes("empty"));
+
+    // Deleting asks for the name, and takes no other for an answer.
+    const answers = ["made there", "made-here"];
+    page.on("dialog", (dialog) => dialog.accept(answers.shift()));
+    const drop = async (said) => {
+      await page.click("#collection-button");
+      await page.waitForSelector(".menu > .menu-item:last-child");
+      await page.click(".menu > .menu-item:last-child");
+      await until(page, (said) => document.body.textContent.includes(said), said);
+    };
+    await drop("Nothing was deleted");
+    await drop("Deleted \u201cmade-here\u201d");
+    await until(page, () => !location.search.includes("c=made-here"));
+    const left = await page.evaluate(async () => (await (await fetch("v1/collections")).json()).collections.map(({ name }) => name));
+    assert.ok(left.includes("default") && !left.includes("made-here"), `${left}`);
   }));

@@ -3,6 +3,7 @@
 #
 #   curl/client.sh "a red car"                     the ten best hits
 #   curl/client.sh "a red car" a.jpg b.png         put pictures into the collection first
+#   EYESHOT_ASK=1 curl/client.sh "how many cars?"  an answer, as it is written
 #
 # EYESHOT_URL says where the server is, EYESHOT_COLLECTION which collection is meant, EYESHOT_API_KEY is its key.
 set -euo pipefail
@@ -22,5 +23,9 @@ for picture in "$@"; do
     "${call[@]}" "$collection/items" --form "file=@$picture"
     echo
 done
+if [ -n "${EYESHOT_ASK:-}" ]; then
+    question=$(sed 's/[\\"]/\\&/g' <<< "$text")
+    exec "${call[@]}" --no-buffer "$collection/ask" --json "{\"question\": \"$question\"}"
+fi
 "${call[@]}" --get "$collection/search" --data-urlencode "q=$text" --data limit=10 --data with_captions=true
 echo

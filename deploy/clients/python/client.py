@@ -1,7 +1,8 @@
-"""Search, upload and health from Python, with classes generated from proto/ (see README.md beside this file).
+"""Search, upload and questions from Python, with classes generated from proto/ (see README.md beside this file).
 
     python client.py "a red car"                      the ten best hits
     python client.py "a red car" --upload a.jpg b.png  put pictures into the collection first
+    python client.py "how many cars are there?" --ask  an answer, and what it rests on
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 
 import grpc
 
-from eyeshot.v1 import images_pb2, images_pb2_grpc, search_pb2, search_pb2_grpc
+from eyeshot.v1 import answer_pb2, answer_pb2_grpc, images_pb2, images_pb2_grpc, search_pb2, search_pb2_grpc
 
 
 def main():
@@ -21,6 +22,7 @@ def main():
     parser.add_argument("--collection", default="default")
     parser.add_argument("--filter", default="", help="such as: width >= 800")
     parser.add_argument("--upload", nargs="*", default=[], type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--ask", action="store_true", help="the text is a question: answer it")
     args = parser.parse_args()
 
     key = os.environ.get("EYESHOT_API_KEY")
@@ -28,6 +30,8 @@ def main():
     with grpc.insecure_channel(args.address) as channel:
         if args.upload:
             upload(channel, metadata, args.collection, args.upload)
+        if args.ask:
+            return ask(channel, metadata, args.collection, args.text)
         query = search_pb2.QueryRequest(
             collection=args.collection,
             terms=[search_pb2.Term(text=args.text)],
@@ -37,6 +41,17 @@ def main():
         response = search_pb2_grpc.SearchStub(channel).Query(query, metadata=metadata, timeout=30)
         for hit in response.hits:
             print(f"{hit.score:.3f}  {hit.id}  {hit.key}  {list(hit.captions)}")
+
+
+def ask(channel, metadata, collection, question):
+    request = answer_pb2.AskRequest(collection=collection, question=question)
+    for part in answer_pb2_grpc.AnswerStub(channel).Ask(request, metadata=metadata, timeout=120):
+        if part.HasField("text"):
+            print(part.text, end="", flush=True)
+        elif part.HasField("conclusion"):
+            print()
+            for cited in part.conclusion.citations:
+                print(f"  [{cited.number}] {cited.id}  {cited.key}")
 
 
 def upload(channel, metadata, collection, paths):

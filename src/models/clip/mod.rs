@@ -134,12 +134,30 @@ impl Clip {
     /// # Errors
     /// [`Error::Invalid`] for an empty text; [`Error::Compute`] when a number is not finite or the device fails.
     pub fn embed_texts(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let mut embeddings = Vec::with_capacity(texts.len());
-        for texts in texts.chunks(BATCH) {
-            let ids = self.token_ids(texts)?;
-            let ends = ids.iter().map(|ids| self.end(ids)).collect::<Result<Vec<_>>>()?;
+        let mut ids: Vec<(usize, Vec<u32>)> = self.token_ids(texts)?.into_iter().enumerate().collect();
+        // What is past a text's end tells nothing of it.
+        for (_, ids) in &mut ids {
+            let end = self.end(ids)?;
+            ids.truncate(end + 1);
+        }
+        ids.sort_by_key(|(_, ids)| ids.len());
+        let mut embeddings = vec![Vec::new(); texts.len()];
+        let mut rest = ids.as_slice();
+        while let Some((_, shortest)) = rest.first() {
+            // Short texts do not pay for long ones: a batch's texts are of about one length.
+            let longest = shortest.len() + shortest.len() / 4 + 1;
+            let alike = rest.iter().take(BATCH).take_while(|(_, ids)| ids.len() <= longest).count();
+            let (batch, after) = rest.split_at(alike);
+            rest = after;
+            let (places, ids): (Vec<usize>, Vec<Vec<u32>>) = batch.iter().cloned().unzip();
+            let ends: Vec<usize> = ids.iter().map(|ids| ids.len() - 1).collect();
             let states = self.network.text.forward(&TokenBatch::new(&ids, &self.device)?, &ends)?;
-            embeddings.extend(unit_rows(&self.network.text_projection.forward(&states)?)?);
+            let rows = unit_rows(&self.network.text_projection.forward(&states)?)?;
+            for (place, row) in places.into_iter().zip(rows) {
+                if let Some(slot) = embeddings.get_mut(place) {
+                    *slot = row;
+                }
+            }
         }
         Ok(embeddings)
     }

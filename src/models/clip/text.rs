@@ -3,6 +3,7 @@
 use super::config::TextConfig;
 use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
+use crate::models::layers::Mask;
 use crate::models::weights::Scope;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Embedding, LayerNorm, Module};
@@ -48,8 +49,8 @@ impl Pooling {
 pub struct TokenBatch {
     /// (batch, longest) u32; what is past a text's end is `0`.
     ids: Tensor,
-    /// (batch or 1, 1, longest, longest) f32: 0 where a token may look, -inf where not.
-    mask: Tensor,
+    /// No token looks at those after it, so that none looks past its text's end but those that are past it themselves.
+    mask: Mask,
 }
 
 impl TokenBatch {
@@ -61,20 +62,12 @@ impl TokenBatch {
             ids.extend_from_slice(text);
             ids.resize(ids.len() + longest - text.len(), 0);
         }
-        let equal = texts.iter().all(|text| text.len() == longest);
-        let lengths: Vec<usize> = if equal { vec![longest] } else { texts.iter().map(Vec::len).collect() };
-        let mut mask = Vec::with_capacity(lengths.len() * longest * longest);
-        for length in &lengths {
-            for query in 0..longest {
-                mask.extend(
-                    (0..longest)
-                        .map(|key| if key <= query && key < *length { 0.0 } else { f32::NEG_INFINITY }),
-                );
-            }
-        }
+        let sees = |query| (0..longest).map(move |key| if key <= query { 0.0 } else { f32::NEG_INFINITY });
+        let mask: Vec<f32> = (0..longest).flat_map(sees).collect();
+        let tensor = Tensor::from_vec(mask, (1, 1, longest, longest), device)?;
         Ok(TokenBatch {
             ids: Tensor::from_vec(ids, (texts.len(), longest), device)?,
-            mask: Tensor::from_vec(mask, (lengths.len(), 1, longest, longest), device)?,
+            mask: Mask { tensor, causal: true },
         })
     }
 }
@@ -113,20 +106,20 @@ impl TextTower {
     /// The hidden states after `depth` layers, (batch, longest, width): transformers' `hidden_states[depth]`. Rows past a
     /// text's end mean nothing.
     pub fn hidden_states(&self, batch: &TokenBatch, depth: usize) -> Result<Tensor> {
-        let longest = batch.ids.dim(1)?;
-        let positions = Tensor::arange(0, longest as u32, batch.ids.device())?;
-        let x = self.tokens.forward(&batch.ids)?.broadcast_add(&self.positions.forward(&positions)?)?;
-        self.encoder.forward(&x.to_dtype(self.dtype)?, Some(&batch.mask), depth)
+        self.encoder.forward(&self.embed(batch)?, Some(&batch.mask), depth)
     }
 
     /// The states of the tokens at `positions`, one a text, after the last layer and its norm: (batch, width).
     pub fn forward(&self, batch: &TokenBatch, positions: &[usize]) -> Result<Tensor> {
-        let states = self.hidden_states(batch, self.depth())?;
-        let (texts, longest, width) = states.dims3()?;
-        let rows: Vec<u32> =
-            positions.iter().enumerate().map(|(text, p)| (text * longest + p) as u32).collect();
-        let rows = Tensor::from_vec(rows, texts, states.device())?;
-        let pooled = states.reshape((texts * longest, width))?.index_select(&rows, 0)?;
+        let pooled = self.encoder.forward_at(&self.embed(batch)?, Some(&batch.mask), positions)?;
         Ok(self.final_norm.forward(&pooled)?)
+    }
+
+    /// What goes into the first layer: (batch, longest, width).
+    fn embed(&self, batch: &TokenBatch) -> Result<Tensor> {
+        let longest = batch.ids.dim(1)?;
+        let positions = Tensor::arange(0, longest as u32, batch.ids.device())?;
+        let x = self.tokens.forward(&batch.ids)?.broadcast_add(&self.positions.forward(&positions)?)?;
+        Ok(x.to_dtype(self.dtype)?)
     }
 }

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
 use crate::models::layers::patchify;
 use crate::models::weights::Scope;
-use candle_core::{IndexOp, Tensor};
+use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module};
 
 /// A Vision Transformer as CLIP has it: a layer norm before the first layer, no bias on the patches.
@@ -63,8 +63,9 @@ impl VisionTower {
 
     /// The class token after the last layer and its norm: (batch, width).
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
-        let states = self.hidden_states(pixels, self.depth())?;
-        Ok(self.post_norm.forward(&states.i((.., 0))?.contiguous()?)?)
+        let x = self.embed(pixels)?;
+        let first = vec![0; x.dim(0)?];
+        Ok(self.post_norm.forward(&self.encoder.forward_at(&x, None, &first)?)?)
     }
 
     fn embed(&self, pixels: &Tensor) -> Result<Tensor> {

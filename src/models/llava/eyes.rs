@@ -49,6 +49,11 @@ impl Seen {
         self.states.dims().first().copied().unwrap_or(0)
     }
 
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.states.elem_count() * self.states.dtype().size_in_bytes()
+    }
+
     /// The embeddings: (tokens, width of the language model).
     pub fn states(&self) -> &Tensor {
         &self.states

@@ -139,6 +139,11 @@ impl Llava {
         self.eyes.tokens(size, tiles)
     }
 
+    /// Whether its chat template numbers pictures as `[1]`, `[2]`, and it was taught to name those that an answer rests on.
+    pub fn numbers_pictures(&self) -> bool {
+        self.mind.prompter.numbers()
+    }
+
     /// How many tokens the question itself takes, the chat template's included, pictures not.
     ///
     /// # Errors

@@ -103,6 +103,12 @@ impl Prompter {
         }
     }
 
+    /// Whether the template numbers pictures as `[1]`, so that answers can name them.
+    pub fn numbers(&self) -> bool {
+        let form = self.template.fill(None, QUESTION, 2);
+        form.is_ok_and(|form| form.contains("[1]") && form.contains("[2]"))
+    }
+
     /// The text of `ids`, without special tokens.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ impl Session {
     /// # Errors
     /// As [`Session::next`].
     pub fn step(&mut self) -> Result<Step> {
-        Ok(advance(&mut [self])?.pop().unwrap_or(Step::Done))
+        advance(&mut [self])?.pop().unwrap_or(Ok(Step::Done))
     }
 
     /// The tokens that were written.
@@ -177,12 +177,12 @@ impl Session {
     }
 }
 
-/// One step of each of `sessions`, in one pass through the model. What several say does not depend on who else is there.
+/// One step of each of `sessions`, in one pass through the model. What several say does not depend on who else is there: one
+/// whose numbers are not finite ends with an error of its own.
 ///
 /// # Errors
-/// [`Error::Invalid`] when they are of different models; [`Error::Compute`] when the device fails or a number is not finite:
-/// then all of them are over.
-pub fn advance(sessions: &mut [&mut Session]) -> Result<Vec<Step>> {
+/// [`Error::Invalid`] when they are of different models; [`Error::Compute`] when the device fails: then all of them are over.
+pub fn advance(sessions: &mut [&mut Session]) -> Result<Vec<Result<Step>>> {
     let stepped = step_all(sessions);
     if stepped.is_err() {
         sessions.iter_mut().for_each(|session| session.finish = session.finish.or(Some(Finish::Failed)));
@@ -190,7 +190,7 @@ pub fn advance(sessions: &mut [&mut Session]) -> Result<Vec<Step>> {
     stepped
 }
 
-fn step_all(sessions: &mut [&mut Session]) -> Result<Vec<Step>> {
+fn step_all(sessions: &mut [&mut Session]) -> Result<Vec<Result<Step>>> {
     let Some(mind) = sessions.first().map(|session| Arc::clone(&session.mind)) else { return Ok(Vec::new()) };
     if !sessions.iter().all(|session| Arc::ptr_eq(&session.mind, &mind)) {
         return Err(Error::invalid(
@@ -205,7 +205,7 @@ fn step_all(sessions: &mut [&mut Session]) -> Result<Vec<Step>> {
         rows.push(upcoming);
     }
     if rows.is_empty() {
-        return Ok(vec![Step::Done; sessions.len()]);
+        return Ok(sessions.iter().map(|_| Ok(Step::Done)).collect());
     }
     let open = sessions.iter_mut().filter(|session| session.finish.is_none());
     let mut spans: Vec<Span> =
@@ -216,15 +216,19 @@ fn step_all(sessions: &mut [&mut Session]) -> Result<Vec<Step>> {
     for session in sessions.iter_mut() {
         let next = if session.finish.is_none() { lengths.next() } else { None };
         let Some(length) = next else {
-            steps.push(Step::Done);
+            steps.push(Ok(Step::Done));
             continue;
         };
         at += length;
         steps.push(match &session.unread {
-            Some(unread) => Step::Reading(unread.dim(0)?),
+            Some(unread) => Ok(Step::Reading(unread.dim(0)?)),
             None => {
                 let logits = mind.llama.logits(&states.narrow(0, at - 1, 1)?)?;
-                Step::Piece(session.write(logits.flatten_all()?.to_vec1()?)?)
+                let written = session.write(logits.flatten_all()?.to_vec1()?);
+                if written.is_err() {
+                    session.finish = Some(Finish::Failed);
+                }
+                written.map(Step::Piece)
             }
         });
     }

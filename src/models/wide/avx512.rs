@@ -81,8 +81,20 @@ pub(super) fn product(packed: &Packed, x: &[f32], rows: usize, out: &mut [f32], 
     }
 }
 
+/// What an attention is like.
+#[derive(Clone, Copy)]
+pub(super) struct Heads {
+    pub length: usize,
+    /// Of all heads together.
+    pub width: usize,
+    pub heads: usize,
+    /// Whether no position looks at those after it.
+    pub causal: bool,
+}
+
 /// For each sequence and head, see [`super::attend`].
-pub(super) fn attend(qkv: &[f32], out: &mut [f32], length: usize, width: usize, heads: usize) {
+pub(super) fn attend(qkv: &[f32], out: &mut [f32], shape: Heads) {
+    let Heads { length, width, heads, .. } = shape;
     let head = width / heads;
     let batch = out.len() / (length * width).max(1);
     assert!(qkv.len() == 3 * out.len() && super::takes_heads_of(head) && head * heads == width);
@@ -94,7 +106,7 @@ pub(super) fn attend(qkv: &[f32], out: &mut [f32], length: usize, width: usize, 
         scratch.fill(qkv, length, width, number * head, head);
         let first = place.at(sequence * length * width + number * head);
         // SAFETY: AVX-512 is there; each job writes its own head's columns of its own sequence's rows.
-        unsafe { one_head(scratch, &qkv[number * head..], first, length, width, head) };
+        unsafe { one_head(scratch, &qkv[number * head..], first, shape) };
     });
 }
 
@@ -126,14 +138,9 @@ impl Scratch {
 /// # Safety
 /// AVX-512F; `queries` has `length` rows 3 x `width` apart, `out` as many `width` apart, each of `head` floats.
 #[target_feature(enable = "avx512f")]
-unsafe fn one_head(
-    scratch: &mut Scratch,
-    queries: &[f32],
-    out: *mut f32,
-    length: usize,
-    width: usize,
-    head: usize,
-) {
+unsafe fn one_head(scratch: &mut Scratch, queries: &[f32], out: *mut f32, shape: Heads) {
+    let Heads { length, width, heads, causal } = shape;
+    let head = width / heads;
     let padded = length.div_ceil(PANEL) * PANEL;
     for row in (0..length).step_by(TILE) {
         let rows = TILE.min(length - row);
@@ -154,8 +161,10 @@ unsafe fn one_head(
             // SAFETY: a tile's scores fit their scratch, whose rows are `padded` long.
             unsafe { tile::<3>(&work, rows) };
         }
-        for scores in scratch.scores.chunks_exact_mut(padded).take(rows) {
-            softmax(&mut scores[..length]);
+        for (at, scores) in scratch.scores.chunks_exact_mut(padded).take(rows).enumerate() {
+            let (seen, unseen) = scores[..length].split_at_mut(if causal { row + at + 1 } else { length });
+            softmax(seen);
+            unseen.fill(0.0);
         }
         for start in (0..head).step_by(32) {
             let work = Work {

@@ -84,14 +84,14 @@ pub fn takes_heads_of(width: usize) -> bool {
 }
 
 /// softmax(q k^T / sqrt(d)) v for each head of each row of `qkv`, (batch, length, 3 x width) with queries, keys and values
-/// side by side: (batch, length, width).
-pub fn attend(qkv: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
+/// side by side: (batch, length, width). A `causal` one has each position look at itself and those before it only.
+pub fn attend(qkv: &Tensor, heads: usize, causal: bool) -> candle_core::Result<Tensor> {
     let (batch, length, width) = qkv.dims3()?;
     let width = width / 3;
     let mut out = vec![0.0; batch * length * width];
     slice(qkv, |qkv| {
         #[cfg(target_arch = "x86_64")]
-        avx512::attend(qkv, &mut out, length, width, heads);
+        avx512::attend(qkv, &mut out, avx512::Heads { length, width, heads, causal });
         Ok(())
     })?;
     Tensor::from_vec(out, (batch, length, width), &Device::Cpu)
@@ -156,7 +156,13 @@ mod tests {
             let expected = crate::models::layers::attend(&q, &k, &v, None).unwrap();
             let expected = expected.transpose(1, 2).unwrap().reshape((batch, length, heads * head)).unwrap();
             let what = format!("{batch} x {length} x {heads} x {head}");
-            check(&what, &attend(&qkv, heads).unwrap(), &expected, 2e-5);
+            check(&what, &attend(&qkv, heads, false).unwrap(), &expected, 2e-5);
+            let sees = |at: usize| if at % length <= at / length { 0.0 } else { f32::NEG_INFINITY };
+            let mask: Vec<f32> = (0..length * length).map(sees).collect();
+            let mask = Tensor::from_vec(mask, (1, 1, length, length), &Device::Cpu).unwrap();
+            let expected = crate::models::layers::attend(&q, &k, &v, Some(&mask)).unwrap();
+            let expected = expected.transpose(1, 2).unwrap().reshape((batch, length, heads * head)).unwrap();
+            check(&format!("{what}, causal"), &attend(&qkv, heads, true).unwrap(), &expected, 2e-5);
         }
     }
 }

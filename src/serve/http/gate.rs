@@ -1,6 +1,7 @@
 //! Who is let in: holders of keys, sessions that a key opened, and no page of another site.
 
 use super::SharedKeys;
+use super::cors::Origins;
 use super::extract::Body;
 use super::failure::{Failure, Failures};
 use crate::serve::settings::Settings;
@@ -57,27 +58,38 @@ impl Hosts {
     }
 }
 
+/// Whose pages may ask, and by which name.
+#[derive(Clone)]
+pub struct Door {
+    pub hosts: Hosts,
+    /// Other sites that are let in.
+    pub origins: Origins,
+}
+
 /// Turns away what a page of another site asks for in its visitor's name: a browser sends it with the visitor's cookies, and
 /// reaches this machine where others cannot.
-pub async fn same_site(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    match foreign(hosts, &request) {
+pub async fn same_site(State(door): State<Door>, request: Request, next: Next) -> Response {
+    match foreign(&door, &request) {
         Some(what) => Failure::new(StatusCode::FORBIDDEN, "permission_denied", what).into_response(),
         None => next.run(request).await,
     }
 }
 
 /// Why a request is another site's, where it is.
-fn foreign(hosts: Hosts, request: &Request) -> Option<String> {
+fn foreign(door: &Door, request: &Request) -> Option<String> {
     let header = |name| request.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
     let host = header(header::HOST).or(request.uri().authority().map(Authority::as_str)).unwrap_or_default();
-    if !host.is_empty() && !hosts.has(host) {
+    if !host.is_empty() && !door.hosts.has(host) {
         return Some(format!("this server does not answer to {host:?}: use localhost, or an --api-key"));
     }
-    let other =
-        |origin: &str| origin.split_once("://").is_none_or(|(_, name)| !name.eq_ignore_ascii_case(host));
+    let own =
+        |origin: &str| origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host));
+    let other = |origin: &str| !own(origin) && !door.origins.has(origin);
     let refused = !request.method().is_safe() && header(header::ORIGIN).is_some_and(other);
     refused.then(|| {
-        "a page of another site may not do this: use this server's own page, or no browser".to_owned()
+        "a page of another site may not do this: use this server's own page, or have the operator name the site with \
+         --cors-origin"
+            .to_owned()
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
+use super::sse::json;
 use crate::ingest::Refusal;
 use crate::serve::app::App;
 use crate::serve::index;
@@ -106,9 +107,4 @@ fn event(told: Result<pb::IndexProgress, Status>, all: &mut Vec<Refusal>) -> Eve
             json("progress", &Progress { listed, listing_complete, indexed, unchanged, removed, refused })
         }
     }
-}
-
-fn json(name: &str, data: &impl Serialize) -> Event {
-    // Our own structs are always JSON.
-    Event::default().event(name).json_data(data).unwrap_or_default()
 }

@@ -81,7 +81,7 @@ impl From<Info> for Collection {
             vectors: space.vectors as u64,
         };
         let spaces = info.spaces.into_iter().map(space).collect();
-        let features = Features { rerank: info.matcher.is_some(), ask: false };
+        let features = Features { rerank: info.matcher.is_some(), ask: info.answerer.is_some() };
         Collection { name: info.name, items: info.items as u64, spaces, models, features, bytes: info.bytes }
     }
 }

@@ -1,7 +1,7 @@
 //! The engine's verbs as JSON, pictures and a page, for browsers and curl.
 //!
 //! A request's journey:
-//! 1. `gate`    knows the caller by a key or a session's cookie, and turns away pages of other sites.
+//! 1. `gate`    knows the caller by a key or a session's cookie, and turns away pages of other sites, but for those of `cors`.
 //!    `room` bounds what bodies take.
 //! 2. `extract` reads bodies, queries and paths; `failure` is how everything that goes wrong looks.
 //! 3. `collections`, `search`, `ask`, `items`, `pictures`, `fields`, `upload`, `index` and `duplicates` are the resources, a file
@@ -13,6 +13,7 @@
 
 mod ask;
 mod collections;
+mod cors;
 mod duplicates;
 mod extract;
 mod failure;
@@ -26,6 +27,7 @@ mod page;
 mod pictures;
 mod room;
 mod search;
+mod sse;
 mod thumbnails;
 mod upload;
 mod watch;
@@ -36,6 +38,7 @@ use super::app::App;
 use super::auth::Keys;
 use super::health::Health;
 use super::measure::{Meter, measure};
+use super::pace;
 use super::settings::Settings;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -45,17 +48,12 @@ use axum::{Json, Router, middleware};
 use failure::Failure;
 use room::Room;
 use std::sync::Arc;
-use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-
-/// How long a body may pause on its way.
-const PAUSE: Duration = Duration::from_secs(30);
 
 /// What pages of this server may do: nothing that did not come from it.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -125,6 +123,9 @@ pub(super) fn router(
     let guarded = guarded.route_layer(middleware::from_fn_with_state(keys.clone(), gate::admit));
     let fixed = |name, value| SetResponseHeaderLayer::if_not_present(name, value);
     let plain = |text| HeaderValue::from_static(text);
+    let origins = cors::Origins::of(settings);
+    let cors = tower::util::option_layer(origins.layer());
+    let door = gate::Door { hosts: gate::Hosts::of(settings), origins };
     guarded
         .merge(open.layer(axum::Extension(keys)))
         .layer(axum::Extension(health))
@@ -137,10 +138,11 @@ pub(super) fn router(
         .layer(middleware::from_fn_with_state(meter, measure))
         .merge(services.reset_fallback().layer(tonic_web::GrpcWebLayer::new()))
         .layer(DefaultBodyLimit::max(settings.message_bytes))
-        .layer(RequestBodyTimeoutLayer::new(PAUSE))
+        .layer(middleware::from_fn_with_state(settings.patience, pace::keep))
         // Outside the one before it, which no longer tells how long a body is.
         .layer(middleware::from_fn_with_state(Room::for_bodies(settings.message_bytes), room::enough))
-        .layer(middleware::from_fn_with_state(gate::Hosts::of(settings), gate::same_site))
+        .layer(middleware::from_fn_with_state(door, gate::same_site))
+        .layer(cors)
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, plain("nosniff")))
         .layer(fixed(header::CONTENT_SECURITY_POLICY, POLICY))
         .layer(fixed(header::REFERRER_POLICY, plain("no-referrer")))

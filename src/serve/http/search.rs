@@ -251,7 +251,8 @@ impl SearchBody {
 }
 
 impl Term {
-    fn message(self, at: usize) -> Result<pb::Term> {
+    /// The same as a message.
+    pub fn message(self, at: usize) -> Result<pb::Term> {
         use pb::term::Kind;
         let image = self.image.map(|text| picture(&text, at)).transpose()?;
         let given = [

@@ -27,21 +27,16 @@ async function follow({ c, ask: question }) {
   running = new AbortController();
   const { signal } = running;
   const text = h("p", { class: "answer-text", "aria-live": "polite", "aria-busy": "true" });
-  const sources = h("ul", { class: "strip", "aria-label": "Pictures that the answer rests on" });
+  const seen = h("ul", { class: "strip", "aria-label": "Pictures that were looked at" });
   const stop = h("button", { type: "button", class: "ghost round", "aria-label": "Close the answer", onclick: () => state.set({ ask: "" }) }, icon("close"));
-  box.replaceChildren(h("header", {}, icon("ask"), h("h2", {}, question), stop), text, sources);
+  box.replaceChildren(h("header", {}, icon("ask"), h("h2", {}, question), stop), text, seen);
   box.classList.remove("abstained");
-  const citations = [];
   try {
     await stream(pathOf(c, "/ask"), { question }, (event) => {
+      if (event.looking) seen.replaceChildren(...event.looking.map((picture) => show(c, picture)));
       if (typeof event.piece === "string") text.append(event.piece);
-      for (const cited of event.citations ?? []) {
-        citations.push(cited);
-        sources.append(cite(c, cited, citations.length));
-      }
-      if (event.abstained) box.classList.add("abstained");
+      if (event.citations) conclude(box, text, seen, event);
     }, { signal });
-    link(text, c, citations);
     if (text.textContent.trim() === "") text.textContent = "No answer came.";
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -50,20 +45,21 @@ async function follow({ c, ask: question }) {
   text.removeAttribute("aria-busy");
 }
 
-/** Makes `[2]` in the answer a link to the second picture. */
-function link(text, c, citations) {
-  const whole = text.textContent;
-  const parts = whole.split(/\[(\d+)\]/);
-  if (parts.length === 1) return;
-  text.replaceChildren(...parts.map((part, at) => {
-    const cited = at % 2 === 1 ? citations[Number(part) - 1] : undefined;
-    if (cited) return h("a", { class: "citation", ...opens(cited) }, part);
-    return at % 2 === 1 ? `[${part}]` : part;
-  }));
+/** Links the answer's `[2]` to their pictures, puts what the whole of it rests on behind it, and tells cited pictures from the others. */
+function conclude(box, text, seen, { citations, abstained }) {
+  box.classList.toggle("abstained", abstained);
+  const cited = new Map(citations.map((one) => [one.number, one]));
+  const parts = text.textContent.split(/\[(\d+)\]/);
+  const within = new Set(parts.filter((_, at) => at % 2 === 1).map(Number));
+  const mark = (number) => h("a", { class: "citation", "aria-label": `Picture ${number}: ${fileName(cited.get(number).key)}`, ...opens(cited.get(number)) }, String(number));
+  const linked = parts.map((part, at) => (at % 2 === 0 ? part : cited.has(Number(part)) ? mark(Number(part)) : `[${part}]`));
+  const behind = [...cited.keys()].filter((number) => !within.has(number)).flatMap((number) => [" ", mark(number)]);
+  text.replaceChildren(...linked, ...behind);
+  for (const item of seen.children) item.classList.toggle("aside", !cited.has(Number(item.dataset.number)));
 }
 
-const cite = (c, cited, number) =>
-  h("li", {}, h("a", { ...opens(cited), "aria-label": `Picture ${number}: ${fileName(cited.key)}` }, h("img", { src: thumbnailOf(c, cited.id, 160), alt: "" }), h("span", { class: "citation" }, String(number))));
+const show = (c, picture) =>
+  h("li", { "data-number": String(picture.number) }, h("a", { ...opens(picture), "aria-label": `Picture ${picture.number}: ${fileName(picture.key)}` }, h("img", { src: thumbnailOf(c, picture.id, 160), alt: "" }), h("span", { class: "citation" }, String(picture.number))));
 
 const opens = ({ id }) => ({
   href: state.href(state.get(), { item: String(id) }),

@@ -1,12 +1,12 @@
-// Which collection is looked at: the switcher, and making a new one.
+// Which collection is looked at: the switcher, making a new one, and deleting one.
 
-import { get as fetchJson, post, within as pathOf } from "./api.js";
+import { get as fetchJson, post, remove, within as pathOf } from "./api.js";
 import { byId, h } from "./dom.js";
 import { many } from "./format.js";
 import { icon } from "./icons.js";
 import { openUnder } from "./popover.js";
 import * as state from "./state.js";
-import { complain } from "./toast.js";
+import { complain, toast } from "./toast.js";
 
 /** Makes the switcher work, and follows the state. */
 export function start() {
@@ -63,8 +63,28 @@ function fill(panel, close, all) {
     byId("new-error").textContent = "";
     byId("collection-dialog").showModal();
   } }, icon("plus"), h("span", {}, "New collection\u2026"));
+  const shown = all.find(({ name }) => name === now.c);
+  const drop = shown && h("button", { type: "button", class: "menu-item", onclick: () => {
+    close();
+    forget(shown, all);
+  } }, icon("trash"), h("span", { class: "clip" }, `Delete \u201c${shown.name}\u201d\u2026`));
   panel.classList.add("menu");
-  panel.append(h("ul", { "aria-label": "Collections" }, all.map(line)), create);
+  panel.append(h("ul", { "aria-label": "Collections" }, all.map(line)), create, ...(drop ? [drop] : []));
+}
+
+/** Deletes a collection once its name was typed, and goes on with another. */
+async function forget({ name, items }, all) {
+  const typed = prompt(`This deletes \u201c${name}\u201d with what is known of its ${many(items, "picture")}; indexed files stay. Type its name to go on:`);
+  if (typed === null) return;
+  if (typed.trim() !== name) return toast("Nothing was deleted: that was another name.");
+  try {
+    await remove(pathOf(name));
+    toast(`Deleted \u201c${name}\u201d.`);
+    const next = all.find((other) => other.name !== name);
+    state.set({ ...state.cleared(), c: next?.name ?? "default", rerank: false });
+  } catch (error) {
+    complain(error);
+  }
 }
 
 async function create(event) {
