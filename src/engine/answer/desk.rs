@@ -173,21 +173,28 @@ impl Line {
         let mut open: Vec<Open> = vec![];
         while self.admit(llava, &mut open) {
             let began = Instant::now();
-            let before = open.len();
-            open.retain(Open::goes_on);
-            let dropped = before - open.len();
+            self.told(&mut open, |open, load| {
+                let before = open.len();
+                open.retain(Open::goes_on);
+                load.dropped += (before - open.len()) as u64;
+            });
             let mut sessions: Vec<&mut Session> = open.iter_mut().map(|open| &mut open.session).collect();
             let steps = match sessions.is_empty() {
                 true => Ok(vec![]),
                 false => guarded(|| llava::advance(&mut sessions)),
             };
-            let told = tell(&mut open, steps);
-            let mut state = self.lock();
-            state.load.open = open.len();
-            state.load.tokens += told;
-            state.load.dropped += dropped as u64;
-            state.load.busy += began.elapsed();
+            self.told(&mut open, |open, load| {
+                load.tokens += tell(open, steps);
+                load.busy += began.elapsed();
+            });
         }
+    }
+
+    /// Has callers told, so that whoever has heard the end of an answer finds it counted.
+    fn told(&self, open: &mut Vec<Open>, tell: impl FnOnce(&mut Vec<Open>, &mut Written)) {
+        let mut state = self.lock();
+        tell(open, &mut state.load);
+        state.load.open = open.len();
     }
 
     /// Lets in whom there is room for, and sleeps while nobody is there; false when the desk has closed.
