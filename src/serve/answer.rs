@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 
 /// How many pieces wait for a client.
 const WAITING: usize = 64;
@@ -44,7 +45,7 @@ impl Answer for App {
 /// What goes wrong before its first part.
 pub async fn start(app: App, request: pb::AskRequest, deadline: Option<Instant>) -> Result<Parts, Status> {
     let (parts, mut heard) = mpsc::channel(WAITING);
-    tokio::spawn(async move {
+    let writing = async move {
         let (there, told) = (app.clone(), parts.clone());
         let work = app.work.run(deadline, move |caller| answer(&there, request, caller, &told));
         tokio::select! {
@@ -55,7 +56,9 @@ pub async fn start(app: App, request: pb::AskRequest, deadline: Option<Instant>)
                 _ = parts.send(last).await;
             }
         }
-    });
+    };
+    // Its spans belong to the request, which may end before it.
+    tokio::spawn(writing.in_current_span());
     match heard.recv().await {
         Some(Err(status)) => Err(status),
         first => Ok(Box::pin(tokio_stream::iter(first).chain(ReceiverStream::new(heard)))),
