@@ -49,6 +49,12 @@ impl Collection {
             hits = merged(vec![hits, self.hits(ask, question, looked, caller)?]);
         }
         let best = hits.iter().filter_map(|hit| hit.matched).max_by(f32::total_cmp);
+        // That no image can be looked at is no answer: it would read as if they did not tell.
+        if let (None, Some((key, why))) =
+            (best, hits.iter().find_map(|hit| Some((&hit.key, hit.unmatched.as_ref()?))))
+        {
+            return Err(Error::image(format!("none of the images that fit can be looked at; {key}: {why}")));
+        }
         if looked && (hits.iter().any(fits) || !wording.yes_or_no) {
             hits.retain(fits);
             let best = hits.iter().filter_map(rank).fold(f32::NEG_INFINITY, f32::max);
