@@ -10,8 +10,11 @@ from __future__ import annotations
 import random
 import string
 from dataclasses import replace
+from functools import lru_cache
 
-from scenes import draw_scene
+import numpy as np
+
+from scenes import draw_scene, sprite
 from world import BACKGROUNDS, COLOURS, NUMBERS, RELATIONS, Scene, any_held_out, caption, concepts, fits, parse
 
 OUTSIDE = (
@@ -45,7 +48,7 @@ def wrong_caption(scene: Scene, seed: int, rng: random.Random, **wording: float)
 
 def alter(scene: Scene, rng: random.Random) -> Scene:
     """The scene with one fact changed: only groups, relation and background are of use."""
-    ways = [(_other_background, 0.7), (_other_kind, 1.5)]
+    ways = [(_other_background, 0.7), (_other_kind, 3.0)]
     if scene.relation:
         ways.append((_other_relation, 4.0))
     if sum(n for _, n in scene.groups) > 1 and not scene.relation or len(scene.groups) == 1:
@@ -69,7 +72,24 @@ def _other_kind(scene: Scene, rng: random.Random) -> Scene:
 
 
 def _stranger(scene: Scene, rng: random.Random) -> int:
-    return rng.choice([k for k in range(len(concepts())) if k not in {c for c, _ in scene.groups}])
+    """A kind that the scene does not show; mostly one that looks like something that it does."""
+    shown = {c for c, _ in scene.groups}
+    near = lookalikes()[rng.choice(tuple(shown))] if rng.random() < 0.65 else range(len(concepts()))
+    return rng.choice([k for k in near if k not in shown])
+
+
+@lru_cache(1)
+def lookalikes(most: int = 24) -> list[list[int]]:
+    """For each kind, those whose drawings are nearest: in how much of each colour they hold, and in which colour lies where."""
+    drawn = np.stack([sprite(c, 24, 0) for c in range(len(concepts()))])
+    colour, alpha = drawn[..., :3].reshape(len(drawn), -1, 3), drawn[..., 3].reshape(len(drawn), -1)
+    bins = (np.clip(colour / np.maximum(alpha, 1e-3)[..., None], 0, 1) * 3.999).astype(int) @ np.array([16, 4, 1])
+    held = np.stack([np.bincount(b, a, 64) for b, a in zip(bins, alpha)])
+    held /= held.sum(1, keepdims=True)
+    placed = (drawn[..., :3] + (1 - drawn[..., 3:]) * 0.5).reshape(len(drawn), 6, 4, 6, 4, 3).mean((2, 4)).reshape(len(drawn), -1)
+    apart = sum(d / d.mean() for d in (np.abs(f[:, None] - f).sum(-1) for f in (held, placed)))
+    np.fill_diagonal(apart, np.inf)
+    return np.argsort(apart, 1)[:, :most].tolist()
 
 
 def _other_relation(scene: Scene, rng: random.Random) -> Scene:
@@ -97,6 +117,12 @@ def _one_more(scene: Scene, rng: random.Random) -> Scene:
 def _swapped_counts(scene: Scene, rng: random.Random) -> Scene:
     (a, n), (b, m), *rest = scene.groups if scene.groups[0][1] != scene.groups[1][1] else scene.groups[::-1]
     return replace(scene, groups=((a, m), (b, n), *rest))
+
+
+def mistaken_caption(scene: Scene, rng: random.Random, **wording: float) -> str:
+    """A caption of one thing that the scene does not show, likely one that looks like something that it does."""
+    alone = replace(scene, groups=((_stranger(scene, rng), 1),), relation=None, objects=())
+    return caption(alone, rng, **wording)
 
 
 def unrelated_caption(scene: Scene, rng: random.Random, **wording: float) -> str:

@@ -30,12 +30,12 @@ from blip import Reading, Trainee, config_of, start_from_clip
 from blip_probe import Probe
 from blip_tokenizer import DECODE, TEXT_LEN, build_tokenizer
 from data import GRID, UNSURE, Batch, SpriteBank, normalise
-from negatives import unrelated_caption, wrong_caption
+from negatives import mistaken_caption, unrelated_caption, wrong_caption
 from tokenizer import phrases
 from world import Scene, caption, concepts, full_caption, parse
 
 SHAPES = {"single": 0.15, "pair": 0.27, "several": 0.36, "mixed": 0.22}  # more to tell apart than in the world at large
-WORDING = dict(partial=0.2, loose=0.4)
+WORDING = dict(plain=0.25, partial=0.35, loose=0.4)
 TELLING = dict.fromkeys(("left", "right", "above", "below", "over", "under"), 3.0) | dict.fromkeys(
     ("one", "two", "three", "four", "2", "3", "4"), 4.0)  # how much these words weigh in what is spoken and mended
 NOUN = 3.0  # how much a noun does
@@ -94,8 +94,11 @@ class JudgedBatches(IterableDataset[Judged]):
             seed = rng.getrandbits(32)
             if wrong := wrong_caption(scene, seed, rng, **WORDING):
                 break
-        far = rng.random() < 0.45
-        other = None if far else wrong_caption(scene, rng.getrandbits(32), rng, **WORDING)
+        way = rng.random()
+        if way < 0.4:
+            other = mistaken_caption(scene, rng, **WORDING)
+        else:
+            other = wrong_caption(scene, rng.getrandbits(32), rng, **WORDING) if way < 0.7 else None
         other = other or unrelated_caption(scene, rng, **WORDING)
         return [caption(scene, random.Random(seed), **WORDING), wrong or unrelated_caption(scene, rng, **WORDING), other]
 
