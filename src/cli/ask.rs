@@ -38,6 +38,10 @@ pub(super) struct Ask {
     /// Only images that match what the question is about with at least this probability, where there is a matcher
     #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH", default_value_t = 0.9)]
     min_match: f32,
+    /// Print the first answer as it comes; otherwise a matcher, where there is one, holds what a short answer claims against
+    /// the images that it cites, and where it fits none, others are drawn
+    #[arg(long, env = "EYESHOT_UNCHECKED")]
+    unchecked: bool,
     #[command(flatten)]
     writing: WritingArgs,
     #[command(flatten)]
@@ -110,6 +114,7 @@ impl Ask {
             limit: self.top,
             filter: self.filter.as_deref().map(Filter::parse).transpose()?,
             min_match: self.min_match,
+            unchecked: self.unchecked,
             writing: Writing {
                 system: writing.system.clone(),
                 max_tokens: writing.max_tokens,

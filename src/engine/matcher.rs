@@ -1,15 +1,13 @@
 //! A matcher as callers share it: it looks at pictures through `eyes`, and those who wait together share forward passes.
 //!
-//! 1. `see`     each item's picture as the matcher sees it.
+//! 1. `see`     each picture as the matcher sees it.
 //! 2. `matches` the probability of each pair of picture and text.
 
 use super::caller::Caller;
 use super::eyes::{Glance, Looks, Sight};
-use super::picture::Shelf;
 use super::queue::{Load, Queue, QueueOptions};
 use crate::error::{Error, Result};
 use crate::models::{Blip, Features};
-use crate::types::Item;
 use std::sync::Arc;
 
 /// Which matcher, and how much it remembers.
@@ -44,14 +42,9 @@ impl Matcher {
         Ok(Matcher { blip, looks, pairs })
     }
 
-    /// Each item's picture, in order, and how many of them were remembered.
-    pub fn see(
-        &self,
-        shelf: &Shelf,
-        items: &[Item],
-        caller: &Caller,
-    ) -> Result<(Vec<Glance<Features>>, usize)> {
-        self.looks.see(items.iter().map(|item| Sight::of(item, shelf)).collect(), caller)
+    /// Each picture, in order, and how many of them were remembered.
+    pub fn see(&self, sights: Vec<Sight>, caller: &Caller) -> Result<(Vec<Glance<Features>>, usize)> {
+        self.looks.see(sights, caller)
     }
 
     /// The probability that each picture and text match.

@@ -12,6 +12,7 @@
 
 use super::caller::Caller;
 use super::collection::Collection;
+use super::eyes::Sight;
 use super::matcher::Matcher;
 use crate::error::{Error, Result};
 use crate::types::{Item, ItemId, Rerank, Term};
@@ -109,7 +110,9 @@ impl Collection {
             items.extend(self.item(hit.id)?);
         }
         let mut pairs = Vec::new();
-        let (looks, remembered) = matcher.see(&self.shelf(), &items, caller)?;
+        let shelf = self.shelf();
+        let sights = items.iter().map(|item| Sight::of(item, &shelf)).collect();
+        let (looks, remembered) = matcher.see(sights, caller)?;
         self.counts.remembered.fetch_add(remembered as u64, Ordering::Relaxed);
         for (item, seen) in items.iter().zip(looks) {
             let Some(hit) = few.iter_mut().find(|hit| hit.id == item.id) else { continue };

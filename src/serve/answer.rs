@@ -96,6 +96,7 @@ fn question(request: pb::AskRequest, app: &App, collection: &Collection) -> Resu
         limit: request.limit.map_or(usual.limit, |limit| limit as usize),
         filter: request.filter.map(convert::filter).transpose()?,
         min_match: request.match_threshold.unwrap_or(usual.min_match),
+        unchecked: request.unchecked,
         writing: writing(request.writing.unwrap_or_default()),
         question: usual.question,
     })
@@ -140,6 +141,7 @@ fn conclusion(answer: types::Answer) -> pb::Conclusion {
         abstained: answer.abstained,
         answer: answer.text,
         token_ids: answer.token_ids,
+        claim: answer.claim.map(|claim| pb::Claim { text: claim.text, r#match: claim.matched }),
         finish: finish.into(),
     }
 }

@@ -21,6 +21,8 @@ pub struct Ask {
     pub filter: Option<Filter>,
     /// Only images that match the question's words with at least this probability, where there is a matcher.
     pub min_match: f32,
+    /// Tell the first answer as it comes, without holding what it claims against the images that it cites.
+    pub unchecked: bool,
     /// How the answer is written.
     pub writing: Writing,
 }
@@ -53,6 +55,7 @@ impl Ask {
             limit: 4,
             filter: None,
             min_match: 0.9,
+            unchecked: false,
             writing: Writing::default(),
         }
     }
@@ -107,6 +110,9 @@ pub struct Answer {
     pub citations: Vec<Citation>,
     /// Whether the images do not tell.
     pub abstained: bool,
+    /// What a short answer claims of the images that it rests on; None where no matcher looked, and for answers that no caption
+    /// would say.
+    pub claim: Option<Claim>,
     /// The tokens that the model wrote; none where it was not asked.
     pub token_ids: Vec<u32>,
     /// The highest probability with which an image of the collection fits the question, shown or not; None where no matcher
@@ -116,6 +122,16 @@ pub struct Answer {
     pub looked_at: Vec<Shown>,
     /// Why it ends where it does.
     pub finish: Ended,
+}
+
+/// What an answer claims of the images that it rests on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Claim {
+    /// The answer, worded as a caption: "a dog left of the cat".
+    pub text: String,
+    /// The highest probability with which it fits one of them.
+    #[serde(rename = "match")]
+    pub matched: f32,
 }
 
 /// An image that an answer rests on.

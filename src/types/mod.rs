@@ -13,7 +13,7 @@ pub mod query;
 pub mod terms;
 pub mod uri;
 
-pub use ask::{Answer, Ask, Citation, Ended, Shown, Told, Writing};
+pub use ask::{Answer, Ask, Citation, Claim, Ended, Shown, Told, Writing};
 pub use filter::Filter;
 pub use item::{ContentHash, Item, ItemId, Modality, Payload};
 pub use query::{Hit, Query, Rerank, Side, Term, TermKind};

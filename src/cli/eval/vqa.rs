@@ -40,6 +40,9 @@ pub(super) struct Vqa {
     /// Only images that match the question with at least this probability
     #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH", default_value_t = 0.9)]
     min_match: f32,
+    /// Take the first answer, without holding what it claims against the images that it cites
+    #[arg(long, env = "EYESHOT_UNCHECKED")]
+    unchecked: bool,
     /// What the random images follow from
     #[arg(long, value_name = "N", env = "EYESHOT_SEED", default_value_t = 0)]
     seed: u64,
@@ -67,7 +70,8 @@ impl Vqa {
         let collection = &scratch.collection;
         let images =
             collection.items().map(|item| uri::uri_to_path(&item?.key)).collect::<Result<Vec<_>>>()?;
-        let usual = Ask { limit: self.top, min_match: self.min_match, ..Ask::new("") };
+        let (limit, min_match, unchecked) = (self.top, self.min_match, self.unchecked);
+        let usual = Ask { limit, min_match, unchecked, ..Ask::new("") };
         let bar = Bar::new("questions", vqa::steps(&cases));
         let report = vqa::run(collection, &cases, &images, &usual, self.seed, &|| bar.step())?;
         bar.finish();

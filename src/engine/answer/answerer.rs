@@ -39,15 +39,16 @@ pub(super) struct Asked<'a> {
 }
 
 /// How an answer came out, beside its text.
+#[derive(Clone)]
 pub(super) struct Wrote {
     pub ended: Ended,
     pub token_ids: Vec<u32>,
 }
 
 /// A model that answers questions about pictures.
-pub(super) trait Answerer {
+pub(super) trait Answerer: Sync {
     /// What it makes of a picture.
-    type Seen: Clone;
+    type Seen: Clone + Sync;
 
     /// That the question leaves room for a picture and an answer.
     ///

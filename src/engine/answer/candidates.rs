@@ -1,6 +1,6 @@
 //! Which images may be shown for a question: those that fit it, best first, or those that were named.
 
-use super::wording;
+use super::wording::{self, Asks};
 use crate::engine::caller::Caller;
 use crate::engine::collection::Collection;
 use crate::engine::eyes::Sight;
@@ -55,13 +55,13 @@ impl Collection {
         {
             return Err(Error::image(format!("none of the images that fit can be looked at; {key}: {why}")));
         }
-        if looked && (hits.iter().any(fits) || !wording.yes_or_no) {
+        if looked && (hits.iter().any(fits) || wording.asks != Asks::Whether) {
             hits.retain(fits);
             let best = hits.iter().filter_map(rank).fold(f32::NEG_INFINITY, f32::max);
             hits.retain(|hit| rank(hit).is_some_and(|rank| rank >= best - BEHIND));
         }
         let said = match () {
-            () if wording.yes_or_no && best.is_some_and(|best| best < SURELY_NOT) => Some(NO),
+            () if wording.asks == Asks::Whether && best.is_some_and(|best| best < SURELY_NOT) => Some(NO),
             () if hits.is_empty() => Some(REFUSAL),
             () => None,
         };

@@ -7,10 +7,14 @@
 //! 3. `answerer` the model looks at as many of them as it can hold. One whose picture is gone gives way to the next.
 //! 4. `talker` and `desk`, or `vqa`, write the answer; pieces go to the caller as they come.
 //! 5. `marks`    `[2]` in it must name an image that was shown; those are cited.
+//! 6. `doubt`    a short answer is held back until it is complete, and what it claims (`claims`) until a matcher has held it against
+//!    the images that it cites.
 
 mod answerer;
 mod candidates;
+mod claims;
 mod desk;
+mod doubt;
 mod marks;
 mod talker;
 mod vqa;
@@ -22,13 +26,18 @@ pub use desk::{DeskOptions, Written};
 
 use super::caller::Caller;
 use super::collection::Collection;
+use super::eyes::Sight;
 use super::queue::QueueOptions;
 use crate::error::{Error, Result};
 use crate::models::{ModelOptions, Progress};
-use crate::types::{Answer, Ask, Citation, Ended, Shown, Told};
+use crate::types::ask::REFUSAL;
+use crate::types::{Answer, Ask, Citation, Claim, Ended, Shown, Told, Writing};
 use answerer::{Answerer, Asked, Wrote};
 use candidates::{Candidate, Found, brought};
+use claims::too_long;
+use doubt::Judge;
 use marks::Marks;
+use std::time::{Duration, Instant};
 
 /// The most images that may be asked for.
 const MOST: usize = 64;
@@ -44,11 +53,15 @@ impl Collection {
     pub fn ask(&self, ask: &Ask, caller: &Caller, tell: &mut dyn FnMut(Told)) -> Result<Answer> {
         check(ask)?;
         let answerer = self.answerer()?;
+        let judge = match self.has_matcher() && !ask.unchecked {
+            true => Some(Judge { matcher: self.matcher()?, question: wording::read(&ask.question) }),
+            false => None,
+        };
         let candidates = || match &ask.about {
             None => self.find(ask, caller),
             Some(about) => Ok(Found { images: self.named(about)?, best: None, said: None }),
         };
-        answerer.answer(ask, candidates, caller, tell)
+        answerer.answer(ask, candidates, judge.filter(Judge::has_a_say).as_ref(), caller, tell)
     }
 }
 
@@ -81,7 +94,7 @@ impl LoadedAnswerer {
         // They are what it is about, whatever it says itself.
         let ask = &Ask { about: Some(vec![]), ..ask.clone() };
         let images = images.into_iter().map(|(key, bytes)| brought(bytes, key)).collect();
-        self.0.answer(ask, || Ok(Found { images, best: None, said: None }), caller, tell)
+        self.0.answer(ask, || Ok(Found { images, best: None, said: None }), None, caller, tell)
     }
 }
 
@@ -90,13 +103,30 @@ impl AnyAnswerer {
         &self,
         ask: &Ask,
         candidates: impl FnOnce() -> Result<Found>,
+        judge: Option<&Judge>,
         caller: &Caller,
         tell: &mut dyn FnMut(Told),
     ) -> Result<Answer> {
         match self {
-            AnyAnswerer::Llava(talker) => answer(talker, ask, candidates, caller, tell),
-            AnyAnswerer::Blip(vqa) => answer(vqa, ask, candidates, caller, tell),
+            AnyAnswerer::Llava(talker) => answer(talker, ask, candidates, judge, caller, tell),
+            AnyAnswerer::Blip(vqa) => answer(vqa, ask, candidates, judge, caller, tell),
         }
+    }
+}
+
+/// An answer as it was written.
+#[derive(Clone)]
+struct Draft {
+    text: String,
+    /// The numbers of the images that it rests on.
+    cited: Vec<usize>,
+    claim: Option<Claim>,
+    wrote: Wrote,
+}
+
+impl Draft {
+    fn abstained(&self) -> bool {
+        refuses(&self.text)
     }
 }
 
@@ -105,6 +135,7 @@ fn answer<A: Answerer>(
     answerer: &A,
     ask: &Ask,
     candidates: impl FnOnce() -> Result<Found>,
+    judge: Option<&Judge>,
     caller: &Caller,
     tell: &mut dyn FnMut(Told),
 ) -> Result<Answer> {
@@ -121,27 +152,118 @@ fn answer<A: Answerer>(
     let count = answerer.affords(&asked, &seen)?;
     shown.truncate(count);
     seen.truncate(count);
-    shown.iter_mut().zip(1..).for_each(|(shown, number)| shown.number = number);
+    shown.iter_mut().zip(1..).for_each(|(candidate, number)| candidate.shown.number = number);
+    let (shown, sights): (Vec<Shown>, Vec<Sight>) =
+        shown.into_iter().map(|candidate| (candidate.shown, candidate.sight)).unzip();
     tell(Told::Looking(shown.clone()));
-    let (mut marks, mut text) = (Marks::new(shown.len()), String::new());
-    let mut say = |ready: String| {
-        if !ready.is_empty() {
-            text.push_str(&ready);
-            tell(Told::Text(ready));
-        }
+    let scene = Scene { answerer, shown: &shown, seen: &seen, caller };
+    let draft = match judge.filter(|_| !shown.is_empty()) {
+        None => scene.write(&asked, &mut |text| tell(Told::Text(text)))?,
+        Some(judge) => scene.doubted(&asked, judge, &sights, &mut |text| tell(Told::Text(text)))?,
     };
-    let Wrote { ended, token_ids } =
-        answerer.write(&asked, seen, caller, &mut |piece| say(marks.push(piece)))?;
-    let (rest, mut cited) = marks.finish();
-    say(rest);
-    let abstained = refuses(&text);
-    if abstained {
-        cited.clear();
-    } else if cited.is_empty() && !answerer.names_pictures() {
-        cited = unnamed(&shown);
+    let abstained = draft.abstained();
+    let cited = if abstained { vec![] } else { draft.cited };
+    Ok(Answer {
+        text: draft.text,
+        citations: cited.into_iter().filter_map(|number| cite(&shown, number)).collect(),
+        abstained,
+        claim: draft.claim.filter(|_| !abstained),
+        token_ids: draft.wrote.token_ids,
+        best_match,
+        looked_at: shown,
+        finish: draft.wrote.ended,
+    })
+}
+
+/// What an answer is written about.
+struct Scene<'a, A: Answerer> {
+    answerer: &'a A,
+    shown: &'a [Shown],
+    seen: &'a [A::Seen],
+    caller: &'a Caller,
+}
+
+impl<A: Answerer> Scene<'_, A> {
+    /// Writes an answer, each piece of which is said as soon as it is certain.
+    fn write(&self, asked: &Asked, say: &mut dyn FnMut(String)) -> Result<Draft> {
+        let (mut marks, mut text) = (Marks::new(self.shown.len()), String::new());
+        let mut say = |ready: String| {
+            if !ready.is_empty() {
+                text.push_str(&ready);
+                say(ready);
+            }
+        };
+        let wrote = self
+            .answerer
+            .write(asked, self.seen.to_vec(), self.caller, &mut |piece| say(marks.push(piece)))?;
+        let (rest, mut cited) = marks.finish();
+        say(rest);
+        if cited.is_empty() && !self.answerer.names_pictures() {
+            cited = unnamed(self.shown);
+        }
+        Ok(Draft { text, cited, claim: None, wrote })
     }
-    let citations = cited.into_iter().filter_map(|number| cite(&shown, number)).collect();
-    Ok(Answer { text, citations, abstained, token_ids, best_match, looked_at: shown, finish: ended })
+
+    /// Writes an answer, which is held back while it is short, and said when the judge has nothing against it.
+    fn doubted(
+        &self,
+        asked: &Asked,
+        judge: &Judge,
+        sights: &[Sight],
+        say: &mut dyn FnMut(String),
+    ) -> Result<Draft> {
+        let began = Instant::now();
+        let (mut held, mut told) = (String::new(), false);
+        let first = self.write(asked, &mut |piece| {
+            held.push_str(&piece);
+            if told || too_long(&held) {
+                say(std::mem::take(&mut held));
+                told = true;
+            }
+        })?;
+        if told {
+            say(held);
+            return Ok(first);
+        }
+        let wrote = first.wrote.clone();
+        let others = || self.others(asked, asked.writing.time.saturating_sub(began.elapsed()));
+        let settled = judge.settle(first, sights, others, self.caller)?;
+        let refusal = || Draft { text: REFUSAL.to_owned(), cited: vec![], claim: None, wrote };
+        let settled = settled.unwrap_or_else(refusal);
+        say(settled.text.clone());
+        Ok(settled)
+    }
+
+    /// Other answers to the same question, side by side: about each image alone, and drawn. Those that come to nothing are left out.
+    fn others(&self, asked: &Asked, time: Duration) -> Result<Vec<Draft>> {
+        let writing = asked.writing;
+        let alone = if self.shown.len() > 1 { self.shown.len().min(doubt::ALONE) } else { 0 };
+        let one = |nth: usize| {
+            let at = nth..nth + 1;
+            let (shown, seen) = (self.shown.get(at.clone())?, self.seen.get(at)?);
+            let scene = Scene { answerer: self.answerer, shown, seen, caller: self.caller };
+            let writing = Writing { time, ..writing.clone() };
+            let mut draft =
+                scene.write(&Asked { question: asked.question, writing: &writing }, &mut |_| {}).ok()?;
+            draft.cited.iter_mut().for_each(|number| *number += nth);
+            Some(draft)
+        };
+        let temperature = if writing.temperature > 0.0 { writing.temperature } else { doubt::TEMPERATURE };
+        let drawn = |nth: u64| {
+            let seed = writing.seed.wrapping_add(nth);
+            let writing = Writing { temperature, seed, time, ..writing.clone() };
+            self.write(&Asked { question: asked.question, writing: &writing }, &mut |_| {}).ok()
+        };
+        let drafts: Vec<Option<Draft>> = std::thread::scope(|scope| {
+            let (one, drawn) = (&one, &drawn);
+            let ones = (0..alone).map(|nth| scope.spawn(move || one(nth)));
+            let threads: Vec<_> =
+                ones.chain((1..=doubt::DRAWN).map(|nth| scope.spawn(move || drawn(nth)))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        self.caller.check()?;
+        Ok(drafts.into_iter().flatten().collect())
+    }
 }
 
 /// The first images of which as many can be seen as are wanted.
@@ -150,7 +272,7 @@ fn look<A: Answerer>(
     candidates: Vec<Candidate>,
     limit: usize,
     caller: &Caller,
-) -> Result<(Vec<Shown>, Vec<A::Seen>)> {
+) -> Result<(Vec<Candidate>, Vec<A::Seen>)> {
     let (mut shown, mut seen, mut reason) = (vec![], vec![], None);
     let mut left = candidates.into_iter().peekable();
     while shown.len() < limit && left.peek().is_some() {
@@ -159,7 +281,7 @@ fn look<A: Answerer>(
         for (candidate, glance) in some.into_iter().zip(glances) {
             match glance {
                 Ok(glance) => {
-                    shown.push(candidate.shown);
+                    shown.push(candidate);
                     seen.push(glance);
                 }
                 // Who names an image means that one.
@@ -204,6 +326,7 @@ fn unasked(said: &str, best_match: Option<f32>, tell: &mut dyn FnMut(Told)) -> A
         text: said.to_owned(),
         citations: vec![],
         abstained: refuses(said),
+        claim: None,
         token_ids: vec![],
         best_match,
         looked_at: vec![],
@@ -266,7 +389,6 @@ fn check(ask: &Ask) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::ask::REFUSAL;
 
     #[test]
     fn refusals_are_known() {

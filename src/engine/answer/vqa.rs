@@ -8,7 +8,7 @@
 
 use super::answerer::{Answerer, Asked, Wrote};
 use super::talker::decoding;
-use super::wording;
+use super::wording::{self, Asks};
 use crate::engine::caller::Caller;
 use crate::engine::eyes::{Glance, Looks, Sight};
 use crate::engine::queue::{Load, Queue, QueueOptions};
@@ -89,10 +89,8 @@ impl Answerer for Vqa {
         let question = |seen| Question { seen, text: asked.question.to_owned(), how: how.clone() };
         let said = self.questions.ask(seen.into_iter().map(question).collect(), caller)?;
         let texts: Vec<String> = said.iter().map(|one| one.text.trim().to_lowercase()).collect();
-        let yes = wording::read(asked.question)
-            .yes_or_no
-            .then(|| texts.iter().position(|text| text == "yes"))
-            .flatten();
+        let whether = wording::read(asked.question).asks == Asks::Whether;
+        let yes = texts.iter().position(|text| whether && text == "yes");
         let Some(best) = said.get(yes.unwrap_or(0)) else { return Err(Error::Cancelled) };
         let chosen = best.text.trim().to_lowercase();
         let marks = texts

@@ -31,6 +31,9 @@ pub struct Question {
     about: Vec<Term>,
     /// Only images that match what the question is about with at least this probability, where there is a matcher; 0.9 where absent.
     match_threshold: Option<f32>,
+    /// Tell the first answer as it comes, without holding what it claims against the images that it cites.
+    #[serde(default)]
+    unchecked: bool,
     /// The most tokens: 1 to 4096, 256 where absent.
     max_tokens: Option<u32>,
     /// 0, or absent, takes the likeliest token each time; above, tokens are drawn.
@@ -86,6 +89,18 @@ pub struct Answered {
     token_ids: Vec<u32>,
     /// `stop`, `length`, `time`, or `unasked` where nothing fits the question.
     finish: &'static str,
+    /// What a short answer claims of the images that it rests on; null where no matcher looked, and for answers that no caption would
+    /// say.
+    claim: Option<Claim>,
+}
+
+/// What an answer claims of the images that it rests on.
+#[derive(Serialize, ToSchema)]
+pub struct Claim {
+    /// The answer, worded as a caption.
+    text: String,
+    /// The highest probability with which it fits one of them.
+    r#match: f32,
 }
 
 /// An image that the answer rests on.
@@ -126,6 +141,7 @@ impl Question {
             filter: self.filter.map(Filter::message).transpose()?,
             about: about.collect::<Result<_>>()?,
             match_threshold: self.match_threshold,
+            unchecked: self.unchecked,
             writing: Some(pb::Writing {
                 max_tokens: self.max_tokens,
                 time_limit_ms: Some(time_limit_ms),
@@ -173,6 +189,7 @@ impl From<pb::Conclusion> for Answered {
             abstained: conclusion.abstained,
             token_ids: conclusion.token_ids,
             finish,
+            claim: conclusion.claim.map(|claim| Claim { text: claim.text, r#match: claim.r#match }),
         }
     }
 }
