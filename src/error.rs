@@ -82,6 +82,12 @@ pub enum Error {
         /// Why it was refused.
         reason: String,
     },
+    /// What an item was made of is there no more, or is another thing now.
+    #[error("{reason}")]
+    Gone {
+        /// What became of it.
+        reason: String,
+    },
     /// A checkpoint lacks a file, a tensor, or a setting, or one has the wrong shape.
     #[error("model {model:?}: {reason}")]
     Model {
@@ -188,6 +194,11 @@ impl Error {
     /// An [`Error::Image`].
     pub fn image(reason: impl Into<String>) -> Self {
         Error::Image { reason: reason.into() }
+    }
+
+    /// An [`Error::Gone`].
+    pub fn gone(reason: impl Into<String>) -> Self {
+        Error::Gone { reason: reason.into() }
     }
 
     /// An [`Error::Model`].

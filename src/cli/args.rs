@@ -1,7 +1,9 @@
 //! The flags that all verbs share.
 
 use super::progress::Downloads;
-use crate::engine::{AnswerOptions, DeskOptions, Engine, EngineOptions, MatchOptions, ModelOptions, Serving};
+use crate::engine::{
+    AnswerOptions, DeskOptions, Engine, EngineOptions, MatchOptions, ModelOptions, Refetch, Serving,
+};
 use crate::error::Result;
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -106,12 +108,17 @@ impl Shared {
 
     /// Opens another data directory with the same settings.
     pub fn engine_in(&self, data: PathBuf) -> Result<Engine> {
-        self.engine_serving(data, self.models()?, Serving::default())
+        self.engine_serving(
+            data,
+            self.models()?,
+            Serving { refetch: Refetch::anywhere(), ..Serving::default() },
+        )
     }
 
     /// The same with a matcher.
     pub fn engine_matching(&self, data: PathBuf, matching: &Matching) -> Result<Engine> {
-        let serving = Serving { matching: matching.options(), ..Serving::default() };
+        let (matcher, refetch) = (matching.options(), Refetch::anywhere());
+        let serving = Serving { matching: matcher, refetch, ..Serving::default() };
         self.engine_serving(data, matching.models(self)?, serving)
     }
 

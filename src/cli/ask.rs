@@ -4,7 +4,7 @@ use super::args::{Answering, Matching, Named, Shared};
 use super::progress::Downloads;
 use super::terms::bytes;
 use super::{Outcome, output};
-use crate::engine::{Caller, DEFAULT_MODEL, Serving, load_answerer};
+use crate::engine::{Caller, DEFAULT_MODEL, Refetch, Serving, load_answerer};
 use crate::error::{Error, Result};
 use crate::types::filter::GRAMMAR;
 use crate::types::{Answer, Ask as Question, Filter, Shown, Told, Writing, uri};
@@ -90,7 +90,7 @@ impl Ask {
         let answer = if self.image.is_empty() {
             let models = self.matching.models(shared)?;
             let (matching, answering) = (self.matching.options(), self.answering.options());
-            let serving = Serving { matching, answering, ..Serving::default() };
+            let serving = Serving { matching, answering, refetch: Refetch::anywhere(), ..Serving::default() };
             let engine = shared.engine_serving(shared.data.clone(), models, serving)?;
             let collection = engine.collection(&self.named.collection)?;
             collection.ask(&ask, &caller, &mut |told| paper.hear(&told, &caller))

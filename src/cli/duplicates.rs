@@ -42,11 +42,10 @@ impl Duplicates {
     }
 }
 
-/// The looks of an item whose file is on this machine.
+/// The looks of an item whose picture can still be had.
 fn looks(engine: &Engine, collection: &Collection, item: &Item) -> Option<u64> {
-    let kept = collection.upload(item).ok()?;
-    let read = || std::fs::read(uri::uri_to_path(&item.key).ok()?).ok();
-    let decoded = engine.memory().decode(&kept.or_else(read)?, &decode::Limits::default()).ok()?;
+    let bytes = collection.picture(item, &Caller::default()).ok()?;
+    let decoded = engine.memory().decode(&bytes, &decode::Limits::default()).ok()?;
     Some(decode::looks(&decoded.image))
 }
 

@@ -151,7 +151,11 @@ impl IndexVerb {
             dry_run: self.dry_run,
             errors,
             only,
-            patience: Patience { tries: self.fetch_tries, silence: Duration::from_secs(self.fetch_timeout) },
+            patience: Patience {
+                tries: self.fetch_tries,
+                silence: Duration::from_secs(self.fetch_timeout),
+                whole: None,
+            },
             batch: self.batch,
             ..IndexOptions::default()
         })

@@ -3,7 +3,7 @@
 use super::args::{Answering, Matching, Shared};
 use super::{Outcome, output};
 use crate::engine::fetch::Reach;
-use crate::engine::{Engine, QueueOptions, Serving};
+use crate::engine::{Engine, QueueOptions, Refetch, Serving};
 use crate::error::{Error, Result};
 use crate::serve::{self, Access, Bound, Keys, Settings, Tls};
 use clap::Args;
@@ -76,6 +76,13 @@ pub(super) struct Serve {
     /// Let those URLs lead to private, loopback and link-local addresses too
     #[arg(long, env = "EYESHOT_ALLOW_PRIVATE_URLS", requires = "allow_urls", value_parser = FalseyValueParser::new())]
     allow_private_urls: bool,
+    /// Fetch pictures that were indexed from buckets again, with this process's credentials, to show and to look at them; those
+    /// behind URLs are fetched again with --allow-urls
+    #[arg(long, env = "EYESHOT_REFETCH", value_parser = FalseyValueParser::new())]
+    refetch: bool,
+    /// How long one such picture may take to come, in seconds
+    #[arg(long, value_name = "S", env = "EYESHOT_REFETCH_TIMEOUT", default_value_t = Refetch::default().time.as_secs())]
+    refetch_timeout: u64,
     /// The longest message taken, in MiB
     #[arg(long, value_name = "MIB", env = "EYESHOT_MAX_MESSAGE", default_value_t = 64)]
     max_message: usize,
@@ -157,16 +164,18 @@ pub(super) fn run(engine: Engine, settings: &Settings, json: bool) -> Result<Out
 
 impl Serve {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
-        if self.query_batch == 0 || self.queue == 0 {
-            return Err(Error::invalid("a batch or queue of 0", "it is at least 1"));
+        if self.query_batch == 0 || self.queue == 0 || self.refetch_timeout == 0 {
+            return Err(Error::invalid("a batch, queue or time of 0", "it is at least 1"));
         }
         let settings = self.settings()?;
         settings.check()?;
         let queue = QueueOptions { batch: self.query_batch, waiting: self.queue, recent: self.recent };
         let (matching, answering) = (self.matching.options(), self.answering.options());
         let models = self.matching.models(shared)?;
-        let engine =
-            shared.engine_serving(shared.data.clone(), models, Serving { queue, matching, answering })?;
+        let time = Duration::from_secs(self.refetch_timeout);
+        let refetch = Refetch { buckets: self.refetch, urls: settings.urls, time };
+        let serving = Serving { queue, matching, answering, refetch };
+        let engine = shared.engine_serving(shared.data.clone(), models, serving)?;
         run(engine, &settings, shared.json)
     }
 

@@ -2,6 +2,7 @@
 
 use super::answer::AnyAnswerer;
 use super::batched::Batched;
+use super::caller::Caller;
 use super::encoders::{Encoder, Encoders};
 use super::fields::Fields;
 use super::gate::Memory;
@@ -9,6 +10,7 @@ use super::keywords::Keywords;
 use super::matcher::Matcher;
 use super::picture::Shelf;
 use super::recall::{Recalled, Watch};
+use super::refetch::Afar;
 use super::space::Space;
 use super::timing::{Timed, Timing};
 use crate::error::{Error, Result};
@@ -37,6 +39,8 @@ pub struct Collection {
     pub(super) memory: Arc<Memory>,
     /// What searches for words ask; there from the first of them on. Locked after `writer`, where both are.
     pub(super) words: Mutex<Option<Arc<Keywords>>>,
+    /// Fetches pictures again that lie elsewhere.
+    pub(super) afar: Arc<Afar>,
     /// Has some searches checked.
     pub(super) watch: Arc<Watch>,
     pub(super) counts: Counts,
@@ -142,6 +146,7 @@ impl Collection {
         encoders: Arc<Encoders>,
         memory: Arc<Memory>,
         watch: Arc<Watch>,
+        afar: Arc<Afar>,
         record: CollectionRecord,
     ) -> Result<Self> {
         let images = Space::open(&store, space_of(&record, Modality::Image)?)?;
@@ -165,6 +170,7 @@ impl Collection {
             words,
             memory,
             watch,
+            afar,
             counts,
             encoders,
             encoder,
@@ -295,9 +301,18 @@ impl Collection {
         self.store.upload(self.record.id, &item.hash)
     }
 
-    /// Where pictures that came as bytes are kept.
+    /// The bytes of an item's picture from wherever they lie, if they are still what was indexed.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] where they are gone or have changed; [`Error::Forbidden`] where they are not to be fetched again
+    /// ([`Refetch`](super::Refetch)); [`Error::GaveUp`] where the place that holds them does not give them.
+    pub fn picture(&self, item: &Item, caller: &Caller) -> Result<Vec<u8>> {
+        self.shelf().read_for(&item.key, &item.hash, item.size, caller)
+    }
+
+    /// Where its pictures lie.
     pub(super) fn shelf(&self) -> Shelf {
-        Shelf { store: self.store.clone(), collection: self.record.id }
+        Shelf { store: self.store.clone(), collection: self.record.id, afar: self.afar.clone() }
     }
 
     /// The keys that `wanted` says yes to, given each with its manifest.

@@ -13,6 +13,7 @@ use crate::types::{ContentHash, Item, ItemId};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How alike two pictures have to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +66,8 @@ pub struct Twin {
 
 /// How many neighbours of a picture are looked at: a larger group is found through its members.
 const NEIGHBOURS: usize = 16;
+/// How many pictures are read at once.
+const LOOKERS: usize = 8;
 
 /// The perceptual hash of an item's picture, where it can be read.
 pub type Looks<'a> = &'a (dyn Fn(&Item) -> Option<u64> + Sync);
@@ -134,11 +137,22 @@ impl Collection {
         let mut ids: Vec<ItemId> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
         ids.sort_unstable();
         ids.dedup();
-        let one = |id: &ItemId| -> Result<Option<(ItemId, u64)>> {
-            caller.check()?;
-            Ok(self.item(*id)?.and_then(|item| looks(&item)).map(|hash| (*id, hash)))
+        let next = AtomicUsize::new(0);
+        let some = || -> Result<Vec<(ItemId, u64)>> {
+            let mut seen = vec![];
+            while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                caller.check()?;
+                seen.extend(self.item(*id)?.and_then(|item| looks(&item)).map(|hash| (*id, hash)));
+            }
+            Ok(seen)
         };
-        Ok(ids.par_iter().map(one).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let broke = |_| Err(Error::Compute { reason: "looking at a picture broke: please report it".into() });
+        // By threads of their own: reading may wait for a network, and those that compute are everybody's.
+        let seen: Vec<Result<Vec<(ItemId, u64)>>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..LOOKERS.min(ids.len())).map(|_| scope.spawn(some)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(broke)).collect()
+        });
+        Ok(seen.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     fn group(&self, kind: Sameness, ids: &[ItemId], seen: &HashMap<ItemId, u64>) -> Result<Group> {

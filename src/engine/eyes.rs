@@ -2,17 +2,20 @@
 //! forward passes.
 //!
 //! 1. A [`Sight`] says which picture, and where its bytes are.
-//! 2. Those that are not remembered are read, checked against their hash, decoded and prepared, side by side.
-//! 3. They go through the vision tower together; what it makes of them is remembered.
+//! 2. Those that are not remembered and lie elsewhere are fetched by whoever asks for them, a few at a time, so that nobody waits
+//!    for another's network.
+//! 3. All are read, checked against their hash, decoded and prepared, side by side.
+//! 4. They go through the vision tower together; what it makes of them is remembered.
 //!
 //! A picture that cannot be had says why, and costs no other anything.
 
 use super::caller::Caller;
 use super::decode;
-use super::picture::Shelf;
+use super::picture::{Shelf, is_far};
 use super::queue::{Load, Queue, QueueOptions};
 use super::recent::Recent;
-use crate::error::Result;
+use super::refetch::Afar;
+use crate::error::{Error, Result};
 use crate::models::{Blip, Features, Llava, Pixels, Seen, View};
 use crate::types::{ContentHash, Item};
 use image::RgbImage;
@@ -50,8 +53,17 @@ pub(super) struct Sight {
 /// Where its bytes are.
 #[derive(Clone)]
 enum Place {
-    Item { key: String, size: u64, shelf: Shelf },
+    Item {
+        key: String,
+        size: u64,
+        shelf: Shelf,
+    },
     Here(Arc<[u8]>),
+    /// Nowhere: it could not be fetched.
+    Lost {
+        key: String,
+        why: String,
+    },
 }
 
 impl Sight {
@@ -70,13 +82,33 @@ impl Sight {
         match &self.place {
             Place::Item { key, size, shelf } => shelf.read(key, &self.hash, *size).map(Cow::Owned),
             Place::Here(bytes) => Ok(Cow::Borrowed(bytes)),
+            Place::Lost { why, .. } => Err(Error::image(why)),
         }
+    }
+
+    /// What fetches it, and how many bytes, where it lies elsewhere.
+    fn afar(&self) -> Option<(&Arc<Afar>, u64)> {
+        match &self.place {
+            Place::Item { key, size, shelf } if is_far(key) => Some((&shelf.afar, *size)),
+            _ => None,
+        }
+    }
+
+    /// The same picture with its bytes at hand, or why they are not.
+    fn brought(self, caller: &Caller) -> Sight {
+        let Place::Item { key, size, shelf } = self.place else { return self };
+        let read = caller.check().and_then(|()| shelf.read(&key, &self.hash, size));
+        let place = match read {
+            Ok(bytes) => Place::Here(bytes.into()),
+            Err(error) => Place::Lost { key, why: error.to_string() },
+        };
+        Sight { hash: self.hash, place }
     }
 
     /// Equal bytes may lie in several places, of which one may be gone: each place is tried.
     fn name(&self) -> &str {
         match &self.place {
-            Place::Item { key, .. } => key,
+            Place::Item { key, .. } | Place::Lost { key, .. } => key,
             Place::Here(_) => "",
         }
     }
@@ -104,13 +136,29 @@ impl<E: Eyes> Looks<E> {
     pub fn see(&self, sights: Vec<Sight>, caller: &Caller) -> Result<(Vec<Glance<E::Seen>>, usize)> {
         let mut seen: Vec<Option<Glance<E::Seen>>> =
             sights.iter().map(|sight| self.memory.recall(&sight.hash).map(Ok)).collect();
-        let missing = sights.into_iter().zip(&seen).filter(|(_, seen)| seen.is_none());
-        let missing: Vec<Sight> = missing.map(|(sight, _)| sight).collect();
+        let missing = sights.into_iter().enumerate();
+        let missing: Vec<(usize, Sight)> =
+            missing.filter(|(at, _)| seen.get(*at).is_some_and(Option::is_none)).collect();
         let remembered = seen.len() - missing.len();
-        if !missing.is_empty() {
-            let made = self.queue.ask(missing, caller)?;
-            let empty = seen.iter_mut().filter(|seen| seen.is_none());
-            empty.zip(made).for_each(|(place, made)| *place = Some(made));
+        let (far, near): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(_, one)| one.afar().is_some());
+        let mut ask = |few: Vec<(usize, Sight)>| -> Result<()> {
+            let (places, sights): (Vec<usize>, Vec<Sight>) = few.into_iter().unzip();
+            for (at, made) in places.into_iter().zip(self.queue.ask(sights, caller)?) {
+                seen.get_mut(at).into_iter().for_each(|place| *place = Some(made.clone()));
+            }
+            Ok(())
+        };
+        if !near.is_empty() {
+            ask(near)?;
+        }
+        for few in portions(far) {
+            let Some((afar, _)) = few.first().and_then(|(_, one)| one.afar()) else { continue };
+            let (afar, all) = (afar.clone(), few.iter().filter_map(|(_, one)| Some(one.afar()?.1)).sum());
+            // Their bytes take room until they have been looked at.
+            let _room = afar.hold(all, caller)?;
+            let few = afar.each(few, |(at, one)| (at, one.brought(caller)));
+            caller.check()?;
+            ask(few)?;
         }
         let seen = seen.into_iter().map(|seen| seen.unwrap_or_else(|| Err("nothing came back".into())));
         Ok((seen.collect(), remembered))
@@ -131,6 +179,23 @@ impl<E: Eyes> Memory<E> {
         let cost = E::bytes(seen) as u64;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(hash, seen.clone(), cost);
     }
+}
+
+/// Pictures that are to be fetched, in portions that may be held together.
+fn portions(far: Vec<(usize, Sight)>) -> Vec<Vec<(usize, Sight)>> {
+    let (mut portions, mut held): (Vec<Vec<_>>, u64) = (vec![], 0);
+    for one in far {
+        let size = one.1.afar().map_or(0, |(_, size)| size);
+        held = held.saturating_add(size);
+        match portions.last_mut().filter(|_| held <= Afar::room()) {
+            Some(portion) => portion.push(one),
+            None => {
+                portions.push(vec![one]);
+                held = size;
+            }
+        }
+    }
+    portions
 }
 
 /// Looks at pictures that wait together: each once, however many callers ask for it.

@@ -4,8 +4,9 @@ use super::decode::Limits;
 use crate::error::{Error, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use ureq::config::Config;
+use ureq::config::{Config, ConfigBuilder};
 use ureq::http::Uri;
+use ureq::typestate::AgentScope;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
@@ -45,6 +46,11 @@ pub fn url_within(address: &str, reach: Reach) -> Result<Vec<u8>> {
 fn agent(reach: Reach) -> ureq::Agent {
     let config =
         ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).max_redirects(5).user_agent(AGENT);
+    reaching(config, reach)
+}
+
+/// An agent that goes as far as `reach` does.
+pub(super) fn reaching(config: ConfigBuilder<AgentScope>, reach: Reach) -> ureq::Agent {
     match reach {
         Reach::Anywhere => config.build().new_agent(),
         Reach::Public => {

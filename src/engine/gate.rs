@@ -1,8 +1,13 @@
 //! A bound on memory that threads share: each takes what it will need before it needs it, and waits until that is free.
 
+use super::caller::Caller;
 use super::decode::{self, Decoded, Limits};
 use crate::error::Result;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often someone who waits looks whether their caller still does.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// So many bytes, to be held by several threads at once.
 pub struct Gate {
@@ -31,6 +36,20 @@ impl Gate {
             self.freed.wait_while(free, |free| *free < bytes).unwrap_or_else(PoisonError::into_inner);
         *free -= bytes;
         Held { gate: self, bytes }
+    }
+}
+
+impl Gate {
+    /// The same, for as long as the caller waits too.
+    pub(super) fn hold_for(&self, bytes: u64, caller: &Caller) -> Result<Held<'_>> {
+        let bytes = bytes.min(self.all);
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free < bytes {
+            caller.check()?;
+            free = self.freed.wait_timeout(free, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *free -= bytes;
+        Ok(Held { gate: self, bytes })
     }
 }
 

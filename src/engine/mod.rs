@@ -13,7 +13,8 @@
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
 //! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
 //!    `browse` lists items and fields for those who look around; `duplicates` finds what is there twice.
-//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`, seen by `eyes`.
+//! 8. `rerank`     the best hits looked at once more: a `matcher` reads words together with each item's `picture`, seen by `eyes`;
+//!    `refetch` brings those that lie elsewhere.
 //!    `timing` is how long things took, and `recall` what graphs miss, for those who watch.
 //! 9. `answer`     a question answered from the images that fit it, with citations; `eyes` looks at them, as the matcher does.
 //! 10. this file opens the data directory, and creates, lists and drops collections.
@@ -43,6 +44,7 @@ mod query;
 mod queue;
 mod recall;
 mod recent;
+mod refetch;
 mod rerank;
 mod sides;
 mod space;
@@ -66,6 +68,7 @@ pub use matcher::MatchOptions;
 pub use patience::Patience;
 pub use queue::{Load, QueueOptions};
 pub use recall::{RECALLS, Recalled};
+pub use refetch::Refetch;
 pub use rerank::fused;
 pub use timing::{BOUNDS, Timed};
 pub use upsert::NewItem;
@@ -100,6 +103,8 @@ pub struct Serving {
     pub matching: MatchOptions,
     /// The answerer.
     pub answering: AnswerOptions,
+    /// From where pictures that lie elsewhere may be fetched again, to be looked at; from nowhere by default.
+    pub refetch: Refetch,
 }
 
 /// A data directory and its collections.
@@ -108,6 +113,7 @@ pub struct Engine {
     encoders: Arc<Encoders>,
     memory: Arc<Memory>,
     watch: Arc<recall::Watch>,
+    afar: Arc<refetch::Afar>,
     open: Mutex<HashMap<String, Arc<Collection>>>,
     /// Held while a collection is made, so that two who ask for one name make one.
     making: Mutex<()>,
@@ -122,9 +128,10 @@ impl Engine {
     /// The same with other queues before the models, another matcher or answerer.
     pub fn open_serving(options: EngineOptions, serving: Serving) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
+        let afar = Arc::new(refetch::Afar::new(serving.refetch));
         let encoders = Arc::new(Encoders::new(options.models, options.progress, serving));
         let (memory, watch, open, making) = Default::default();
-        Ok(Engine { store, encoders, memory, watch, open, making })
+        Ok(Engine { store, encoders, memory, watch, afar, open, making })
     }
 
     /// The data directory.
@@ -146,8 +153,8 @@ impl Engine {
         }
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
         let (store, encoders) = (self.store.clone(), self.encoders.clone());
-        let (memory, watch) = (self.memory.clone(), self.watch.clone());
-        let collection = Arc::new(Collection::open(store, encoders, memory, watch, record)?);
+        let (memory, watch, afar) = (self.memory.clone(), self.watch.clone(), self.afar.clone());
+        let collection = Arc::new(Collection::open(store, encoders, memory, watch, afar, record)?);
         open.insert(name.to_owned(), collection.clone());
         Ok(collection)
     }

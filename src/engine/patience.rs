@@ -19,11 +19,13 @@ pub struct Patience {
     pub tries: u32,
     /// How long it may say nothing.
     pub silence: Duration,
+    /// How long all tries may take together; None for as long as they need.
+    pub whole: Option<Duration>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience { tries: 6, silence: Duration::from_secs(20) }
+        Patience { tries: 6, silence: Duration::from_secs(20), whole: None }
     }
 }
 
@@ -36,28 +38,36 @@ pub(super) enum Failed {
 }
 
 impl Patience {
-    /// What `ask` gives in the end.
+    /// What `ask` gives in the end, which is told how long it may take.
     ///
     /// # Errors
-    /// What it said for good; [`Error::GaveUp`] where all tries failed.
+    /// What it said for good; [`Error::GaveUp`] where all tries failed, or the time for them is over.
     pub(super) fn keep<T>(
         &self,
         place: &str,
         pause: &Pause,
-        mut ask: impl FnMut() -> Result<T, Failed>,
+        mut ask: impl FnMut(Option<Duration>) -> Result<T, Failed>,
     ) -> Result<T> {
-        let mut tries = 1;
+        let end = self.whole.and_then(|whole| Instant::now().checked_add(whole));
+        let left = || end.map(|end| end.saturating_duration_since(Instant::now()));
+        let (mut tries, mut said) = (0, "it asks to be left alone for longer than this may take".to_owned());
         loop {
-            std::thread::sleep(pause.left());
-            match ask() {
-                Ok(given) => return Ok(given),
-                Err(Failed::ForGood(error)) => return Err(error),
-                Err(Failed::InPassing(reason)) if tries >= self.tries => {
-                    return Err(Error::GaveUp { url: place.to_owned(), reason, tries });
+            // A place that asks to be left alone is asked later, or, where that is too late, not at all.
+            let wait = if tries == 0 { Duration::ZERO } else { backoff(tries) };
+            if left().is_none_or(|left| wait.max(pause.left()) < left) {
+                std::thread::sleep(wait);
+                std::thread::sleep(left().map_or(pause.left(), |left| left.min(pause.left())));
+                tries += 1;
+                match ask(left()) {
+                    Ok(given) => return Ok(given),
+                    Err(Failed::ForGood(error)) => return Err(error),
+                    Err(Failed::InPassing(reason)) => said = reason,
                 }
-                Err(Failed::InPassing(_)) => std::thread::sleep(backoff(tries)),
+                if tries < self.tries {
+                    continue;
+                }
             }
-            tries += 1;
+            return Err(Error::GaveUp { url: place.to_owned(), reason: said, tries });
         }
     }
 }
@@ -99,7 +109,7 @@ mod tests {
         let patience = Patience { tries: 3, ..Patience::default() };
         let ask = |succeeds_at: u32, for_good: bool| {
             let mut asked = 0;
-            let given = patience.keep("s3://b/a", &Pause::default(), || {
+            let given = patience.keep("s3://b/a", &Pause::default(), |_| {
                 asked += 1;
                 match asked == succeeds_at {
                     true => Ok(asked),
@@ -112,6 +122,24 @@ mod tests {
         assert_eq!(ask(2, false), (Ok(2), 2));
         assert_eq!(ask(9, false), (Err("s3://b/a: busy (3 tries)".into()), 3));
         assert_eq!(ask(9, true), (Err("no".into()), 1));
+    }
+
+    #[test]
+    fn all_tries_together_take_no_longer_than_they_may() {
+        let whole = Duration::from_millis(400);
+        let patience = Patience { tries: 1000, whole: Some(whole), ..Patience::default() };
+        let began = Instant::now();
+        let given: Result<()> = patience.keep("s3://b/a", &Pause::default(), |left| {
+            assert!(left.unwrap() <= whole);
+            Err(Failed::InPassing("busy".into()))
+        });
+        assert!(given.unwrap_err().to_string().starts_with("s3://b/a: busy ("));
+        assert!(began.elapsed() < 2 * whole, "{:?}", began.elapsed());
+        // One that wants to be left alone for longer is not asked at all.
+        let pause = Pause::default();
+        pause.heed("30");
+        let given: Result<()> = patience.keep("s3://b/a", &pause, |_| panic!("it was asked"));
+        assert!(given.unwrap_err().to_string().ends_with("(0 tries)"));
     }
 
     #[test]

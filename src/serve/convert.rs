@@ -29,7 +29,7 @@ pub fn status(error: Error) -> Status {
             Code::InvalidArgument
         }
         Error::GaveUp { .. } => Code::Unavailable,
-        Error::NotFound { .. } => Code::NotFound,
+        Error::NotFound { .. } | Error::Gone { .. } => Code::NotFound,
         Error::Exists { .. } => Code::AlreadyExists,
         Error::Forbidden { .. } => Code::PermissionDenied,
         Error::Unsupported { .. } => Code::Unimplemented,

@@ -3,7 +3,7 @@
 
 use super::index;
 use crate::engine::fetch::{self, Reach};
-use crate::engine::{Collection, decode};
+use crate::engine::{Caller, Collection, decode};
 use crate::error::{Error, Result};
 use crate::types::{Item, uri};
 use base64::Engine as _;
@@ -52,30 +52,28 @@ impl Sources {
         }
     }
 
-    /// The bytes of an item's picture: those that it came as, where they were kept, else those behind its key. An item's key is whatever brought it says, so that it is believed no more
-    /// than a request's URI.
-    pub fn picture(&self, item: &Item, collection: &Collection) -> Result<Vec<u8>> {
+    /// The bytes of an item's picture: those that it came as, where they were kept, else those behind its key. An item's key is
+    /// whatever brought it says, so that it is believed no more than a request's URI.
+    pub fn picture(&self, item: &Item, collection: &Collection, caller: &Caller) -> Result<Vec<u8>> {
         if let Some(bytes) = collection.upload(item)? {
             return Ok(bytes);
         }
         let key = item.key.as_str();
-        let known = ["file:", "http:", "https:"].iter().any(|scheme| key.starts_with(scheme));
-        match known {
-            // What is gone is told from what may not be read: the name is known to whoever sees the item.
-            true if key.starts_with("file:") => {
-                let path = uri::uri_to_path(key)?;
-                let gone = path.symlink_metadata().err().filter(|e| e.kind() == std::io::ErrorKind::NotFound);
-                match gone.filter(|_| self.contains(&path, collection)) {
-                    Some(error) => Err(Error::io(path, error)),
-                    None => self.bytes(key, collection),
-                }
+        if !key.starts_with("file:") {
+            return collection.picture(item, caller);
+        }
+        // Of a tar's member the tar must be one that may be read.
+        let (file, member) = key.split_once('#').map_or((key, None), |(tar, name)| (tar, Some(name)));
+        let path = uri::uri_to_path(file)?;
+        // What is gone is told from what may not be read: the name is known to whoever sees the item.
+        let gone = path.symlink_metadata().err().filter(|e| e.kind() == std::io::ErrorKind::NotFound);
+        match gone.filter(|_| self.contains(&path, collection)) {
+            Some(_) => Err(Error::gone("the file is gone since it was indexed")),
+            None if member.is_none() => self.bytes(key, collection),
+            None => {
+                self.within(&path, collection)?;
+                collection.picture(item, caller)
             }
-            true => self.bytes(key, collection),
-            false => Err(Error::NotFound {
-                kind: "picture",
-                name: key.to_owned(),
-                fix: "it came as bytes that were not kept (--forget-uploads, or a restored backup): send it again".to_owned(),
-            }),
         }
     }
 

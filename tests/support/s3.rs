@@ -48,6 +48,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Which bytes were asked for: `bytes=FROM-TO`; empty for all.
+    pub fn range(&self) -> &str {
+        self.headers.get("range").map_or("", String::as_str)
+    }
+
     fn param(&self, name: &str) -> Option<String> {
         let found = self.query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
         found.map(|value| percent_decode_str(value).decode_utf8().unwrap().into_owned())

@@ -37,6 +37,11 @@ const SPENT: [&str; 8] = [
     "UNAUTHENTICATED",
 ];
 
+/// How the errors that [`lost`] tells apart say what is wrong.
+const GONE: &str = "it is not there";
+const SHORTER: &str = "it is shorter than what is asked of it";
+const REFUSED: &str = "the store refuses access";
+
 /// The buckets that one run asks, each opened once.
 #[derive(Default)]
 pub struct Buckets {
@@ -145,7 +150,16 @@ impl Bucket {
     /// [`Error::Image`] where it is longer; [`Error::Fetch`] where it is gone or hidden; [`Error::GaveUp`] where the store
     /// keeps failing; [`Error::Forbidden`] where it takes our credentials no longer.
     pub fn read(&self, key: &str, limit: u64) -> Result<Vec<u8>> {
-        Ok(self.range(key, BytesRange::new(0, None), limit)?.0)
+        self.piece(key, None, limit)
+    }
+
+    /// So `long` a piece of an object, from `at` on; all of it, which has at most `long`, where `at` is None.
+    ///
+    /// # Errors
+    /// As [`Bucket::read`].
+    pub fn piece(&self, key: &str, at: Option<u64>, long: u64) -> Result<Vec<u8>> {
+        let range = at.map_or(BytesRange::new(0, None), |at| BytesRange::new(at, Some(long)));
+        Ok(self.range(key, range, long)?.0)
     }
 
     /// Hands an object of any length to `take`, `piece` bytes at a time.
@@ -172,7 +186,8 @@ impl Bucket {
     /// A piece of an object, and the ETag of what it is a piece of.
     fn range(&self, key: &str, range: BytesRange, limit: u64) -> Result<(Vec<u8>, Option<String>)> {
         let (place, runtime) = (uri::object(self.scheme, &self.name, key), runtime()?);
-        self.patience.keep(&place, &self.pause, || runtime.block_on(self.once(key, range, limit)))
+        self.patience
+            .keep(&place, &self.pause, |left| runtime.block_on(within(left, self.once(key, range, limit))))
     }
 
     async fn once(
@@ -202,9 +217,10 @@ impl Bucket {
 
     fn facts(&self, key: &str) -> Result<opendal::Metadata> {
         let (place, runtime) = (uri::object(self.scheme, &self.name, key), runtime()?);
-        self.patience.keep(&place, &self.pause, || {
+        self.patience.keep(&place, &self.pause, |left| {
             let found = self.reading.service().stat_dyn(self.reading.context(), key, OpStat::new());
-            runtime.block_on(found).map(|found| found.into_metadata()).map_err(|e| self.verdict(key, &e))
+            let found = async { found.await.map_err(|e| self.verdict(key, &e)) };
+            runtime.block_on(within(left, found)).map(|found| found.into_metadata())
         })
     }
 
@@ -230,8 +246,9 @@ impl Bucket {
             return Error::Forbidden { what, fix: hint.to_owned() };
         }
         let reason = match error.kind() {
-            ErrorKind::NotFound => "it is not there".to_owned(),
-            ErrorKind::PermissionDenied => format!("the store refuses access: {hint}"),
+            ErrorKind::NotFound => GONE.to_owned(),
+            ErrorKind::RangeNotSatisfied => SHORTER.to_owned(),
+            ErrorKind::PermissionDenied => format!("{REFUSED}: {hint}"),
             ErrorKind::ConfigInvalid => format!("{}: {hint}", error.message()),
             ErrorKind::RateLimited => "the store asks to slow down: run it again later".to_owned(),
             _ => match std::error::Error::source(error) {
@@ -240,6 +257,35 @@ impl Bucket {
             },
         };
         Error::Fetch { url: uri::object(self.scheme, &self.name, key), reason }
+    }
+}
+
+/// What `asked` gives, if it comes in time.
+async fn within<T>(
+    left: Option<Duration>,
+    asked: impl Future<Output = Result<T, Failed>>,
+) -> Result<T, Failed> {
+    let Some(left) = left else { return asked.await };
+    let late = |_| Err(Failed::InPassing("nothing came in time".into()));
+    tokio::time::timeout(left, asked).await.unwrap_or_else(late)
+}
+
+/// Why an object that was there once cannot be had again, in words that anybody may hear: ours alone, since the store's may hold
+/// addresses and keys.
+pub(super) fn lost(place: &str, error: &Error) -> Error {
+    let gave_up = |reason: &str, tries| Error::GaveUp { url: place.to_owned(), reason: reason.into(), tries };
+    match error {
+        Error::Fetch { reason, .. } if reason == GONE => {
+            Error::gone("it is gone from its bucket since it was indexed")
+        }
+        Error::Fetch { reason, .. } if reason == SHORTER => {
+            Error::gone("what it lies in has changed since it was indexed")
+        }
+        Error::Image { .. } => Error::gone("it has changed since it was indexed"),
+        Error::Fetch { reason, .. } if reason.starts_with(REFUSED) => gave_up(reason, 1),
+        Error::Forbidden { what, fix } => gave_up(&format!("{what}: {fix}"), 1),
+        Error::GaveUp { tries, .. } => gave_up("its store does not answer as it should", *tries),
+        _ => gave_up("its store cannot be asked", 1),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::extract::{Path, Query};
 use super::failure::{Failure, Failures};
-use crate::engine::{Collection, Group, Likeness, Sameness, decode};
+use crate::engine::{Caller, Collection, Group, Likeness, Sameness, decode};
 use crate::serve::app::App;
 use crate::types::Item;
 use axum::Json;
@@ -80,7 +80,7 @@ pub async fn list(
     };
     let groups = app.work.run(None, move |caller| {
         let collection = there.collection(&collection)?;
-        let looks = |item: &Item| looks(&there, &collection, item);
+        let looks = |item: &Item| looks(&there, &collection, item, caller);
         collection.duplicates(likeness, &looks, caller)
     });
     let groups = groups.await?;
@@ -89,8 +89,8 @@ pub async fn list(
     Ok(Json(Groups { groups: page.map(GroupBody::from).collect(), total }))
 }
 
-fn looks(app: &App, collection: &Collection, item: &Item) -> Option<u64> {
-    let bytes = app.sources.picture(item, collection).ok()?;
+fn looks(app: &App, collection: &Collection, item: &Item, caller: &Caller) -> Option<u64> {
+    let bytes = app.sources.picture(item, collection, caller).ok()?;
     let decoded = app.engine.memory().decode(&bytes, &decode::Limits::default()).ok()?;
     Some(decode::looks(&decoded.image))
 }

@@ -38,21 +38,21 @@ pub struct Size {
     params(("collection" = String, Path), ("id" = u64, Path)),
     responses((status = 200, description = "The file's bytes", content_type = "image/*", body = Vec<u8>),
         (status = 304, description = "As it was"),
-        (status = 410, description = "The file is gone", body = super::failure::ErrorBody), Failures))]
+        (status = 410, description = "It is gone, or has changed", body = super::failure::ErrorBody), Failures))]
 pub async fn image(
     State(app): State<App>,
     Path((collection, id)): Path<(String, u64)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let there = app.clone();
-    let found = app.work.run(app.patience(), move |_| {
+    let found = app.work.run(app.patience(), move |caller| {
         let collection = there.collection(&collection)?;
         let item = item(&collection, id)?;
         let tag = format!("\"{}\"", item.hash);
         if is_known(&headers, &tag) {
             return Ok(Ok((tag, item, None)));
         }
-        let bytes = match there.sources.picture(&item, &collection) {
+        let bytes = match there.sources.picture(&item, &collection, caller) {
             Ok(bytes) => bytes,
             Err(error) => return Ok(Err(missing(error))),
         };
@@ -73,7 +73,7 @@ pub async fn image(
     params(("collection" = String, Path), ("id" = u64, Path), Size),
     responses((status = 200, description = "The small picture", content_type = "image/jpeg", body = Vec<u8>),
         (status = 304, description = "As it was"),
-        (status = 410, description = "The file is gone", body = super::failure::ErrorBody), Failures))]
+        (status = 410, description = "It is gone, or has changed", body = super::failure::ErrorBody), Failures))]
 pub async fn thumbnail(
     State(app): State<App>,
     Path((collection, id)): Path<(String, u64)>,
@@ -81,7 +81,7 @@ pub async fn thumbnail(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let there = app.clone();
-    let found = app.work.run(app.patience(), move |_| {
+    let found = app.work.run(app.patience(), move |caller| {
         let size = size.unwrap_or(SIZE);
         if !SIZES.contains(&size) {
             let fix = format!("it is from {} to {} pixels", SIZES.start(), SIZES.end());
@@ -93,7 +93,7 @@ pub async fn thumbnail(
         if is_known(&headers, &tag) {
             return Ok(Ok((tag, None)));
         }
-        let read = || there.sources.picture(&item, &collection);
+        let read = || there.sources.picture(&item, &collection, caller);
         match there.thumbnails.get(item.hash, size, there.engine.memory(), read) {
             Ok(bytes) => Ok(Ok((tag, Some(bytes)))),
             Err(error) => Ok(Err(missing(error))),
@@ -107,9 +107,8 @@ pub async fn thumbnail(
 /// What could be had once is gone, rather than not found; what this server may not read was never to be had here.
 fn missing(error: Error) -> Failure {
     match &error {
-        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            let what =
-                "the file is gone since it was indexed: bring it back, or index its folder again with prune";
+        Error::Gone { .. } => {
+            let what = format!("{error}: bring it back, or index its source again with prune");
             Failure::new(StatusCode::GONE, "not_found", what)
         }
         Error::Forbidden { .. } => Failure::from(error).with_status(StatusCode::NOT_FOUND),

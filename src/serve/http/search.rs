@@ -127,7 +127,7 @@ pub struct HitBody {
     key: String,
     /// Cosine between query and item, -1 to 1. Compare scores within one query only.
     score: f32,
-    /// Why `match` is absent where it was asked for: the file is gone, or has changed.
+    /// Why `match` is absent where it was asked for: the file is gone or has changed, or it lies where this server does not fetch from.
     #[serde(skip_serializing_if = "Option::is_none")]
     unmatched: Option<String>,
     /// Probability that picture and words match, where reranked.
