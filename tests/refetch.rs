@@ -125,7 +125,10 @@ async fn what_lies_elsewhere_is_looked_at_again() {
     assert!(ranges.len() == 2 && ranges.iter().all(|range| range.starts_with("bytes=")), "{ranges:?}");
     let fetched = store.fetched().len();
     // Two that are the same may be fetched at the same time, or the second may be remembered.
-    assert!((all.len() - 2..all.len()).contains(&fetched), "each once, and what lies here not at all: {fetched}");
+    assert!(
+        (all.len() - 2..all.len()).contains(&fetched),
+        "each once, and what lies here not at all: {fetched}"
+    );
     store.behave(|_| Manner::Serve);
     let args = ["ask", "what is this?", "--json", "--max-tokens", "4", "--answerer", &answerer, "-t", "9"];
     run(home, &store, &args).expect(0);

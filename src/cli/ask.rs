@@ -36,7 +36,7 @@ pub(super) struct Ask {
     #[arg(long, value_name = "EXPR", env = "EYESHOT_FILTER", help = "Only among items for which this holds", long_help = filter_help())]
     filter: Option<String>,
     /// Only images that match what the question is about with at least this probability, where there is a matcher
-    #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH", default_value_t = 0.9)]
+    #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH", default_value_t = 0.5)]
     min_match: f32,
     /// Print the first answer as it comes; otherwise a matcher, where there is one, holds what a short answer claims against
     /// the images that it cites, and where it fits none, others are drawn

@@ -54,7 +54,7 @@ impl Ask {
             about: None,
             limit: 4,
             filter: None,
-            min_match: 0.9,
+            min_match: 0.5,
             unchecked: false,
             writing: Writing::default(),
         }

@@ -38,7 +38,7 @@ pub(super) struct Vqa {
     #[arg(short = 't', long = "top", value_name = "N", env = "EYESHOT_ASK_TOP", default_value_t = 4)]
     top: usize,
     /// Only images that match the question with at least this probability
-    #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH", default_value_t = 0.9)]
+    #[arg(long, value_name = "P", env = "EYESHOT_MIN_MATCH", default_value_t = 0.5)]
     min_match: f32,
     /// Take the first answer, without holding what it claims against the images that it cites
     #[arg(long, env = "EYESHOT_UNCHECKED")]

@@ -36,6 +36,8 @@ impl Default for AnswerOptions {
 pub(super) struct Asked<'a> {
     pub question: &'a str,
     pub writing: &'a Writing,
+    /// Whether it may be refused; else the model has to say what it can, if it can be made to.
+    pub may_refuse: bool,
 }
 
 /// How an answer came out, beside its text.

@@ -18,7 +18,7 @@ const SURELY_NOT: f32 = 0.1;
 /// images that the question is about from 0.62 to 0.76, and loses 0.04 of those.
 const BEHIND: f32 = 3.0;
 /// What is said to a question for yes or no where nothing fits; like every "no" it rests on no image.
-const NO: &str = "no";
+pub(super) const NO: &str = "no";
 
 /// What may be shown, best first, and the highest probability with which anything fits.
 pub(super) struct Found {

@@ -2,8 +2,8 @@
 //!
 //! 1. An answer is held back while it is short enough for a caption. A longer one is told as it comes, and not doubted.
 //! 2. A matcher says how probably what it claims fits each image that it cites; an image that it does not fit is not cited.
-//! 3. Where it fits none, or where the model refuses, others are written, about each image alone and drawn about all of them; the one is
-//!    told that fits best, and that came most often. Where none fits, the images do not tell.
+//! 3. Where it fits none, or where the model refuses, others are written that may not, about each image alone and drawn about all of them; the
+//!    one is told that fits best, and that came most often. Where none fits, the images do not tell.
 //!
 //! Writing several answers and letting another model choose among them is old (Cobbe et al. 2021, arXiv:2110.14168); that the judge
 //! looks at the image keeps it from falling for what merely sounds right.

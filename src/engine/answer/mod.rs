@@ -33,11 +33,12 @@ use crate::models::{ModelOptions, Progress};
 use crate::types::ask::REFUSAL;
 use crate::types::{Answer, Ask, Citation, Claim, Ended, Shown, Told, Writing};
 use answerer::{Answerer, Asked, Wrote};
-use candidates::{Candidate, Found, brought};
+use candidates::{Candidate, Found, NO, brought};
 use claims::too_long;
 use doubt::Judge;
 use marks::Marks;
 use std::time::{Duration, Instant};
+use wording::Asks;
 
 /// The most images that may be asked for.
 const MOST: usize = 64;
@@ -139,7 +140,7 @@ fn answer<A: Answerer>(
     caller: &Caller,
     tell: &mut dyn FnMut(Told),
 ) -> Result<Answer> {
-    let asked = Asked { question: &ask.question, writing: &ask.writing };
+    let asked = Asked { question: &ask.question, writing: &ask.writing, may_refuse: true };
     // Before any work is done for it.
     answerer.must_hold(&asked)?;
     let Found { images, best: best_match, said } = candidates()?;
@@ -225,10 +226,12 @@ impl<A: Answerer> Scene<'_, A> {
             say(held);
             return Ok(first);
         }
-        let wrote = first.wrote.clone();
+        let (wrote, refused) = (first.wrote.clone(), first.abstained());
         let others = || self.others(asked, asked.writing.time.saturating_sub(began.elapsed()));
         let settled = judge.settle(first, sights, others, self.caller)?;
-        let refusal = || Draft { text: REFUSAL.to_owned(), cited: vec![], claim: None, wrote };
+        // What fits no image is not so.
+        let text = if judge.question.asks == Asks::Whether && !refused { NO } else { REFUSAL };
+        let refusal = || Draft { text: text.to_owned(), cited: vec![], claim: None, wrote };
         let settled = settled.unwrap_or_else(refusal);
         say(settled.text.clone());
         Ok(settled)
@@ -243,8 +246,8 @@ impl<A: Answerer> Scene<'_, A> {
             let (shown, seen) = (self.shown.get(at.clone())?, self.seen.get(at)?);
             let scene = Scene { answerer: self.answerer, shown, seen, caller: self.caller };
             let writing = Writing { time, ..writing.clone() };
-            let mut draft =
-                scene.write(&Asked { question: asked.question, writing: &writing }, &mut |_| {}).ok()?;
+            let asked = Asked { writing: &writing, may_refuse: false, ..*asked };
+            let mut draft = scene.write(&asked, &mut |_| {}).ok()?;
             draft.cited.iter_mut().for_each(|number| *number += nth);
             Some(draft)
         };
@@ -252,7 +255,7 @@ impl<A: Answerer> Scene<'_, A> {
         let drawn = |nth: u64| {
             let seed = writing.seed.wrapping_add(nth);
             let writing = Writing { temperature, seed, time, ..writing.clone() };
-            self.write(&Asked { question: asked.question, writing: &writing }, &mut |_| {}).ok()
+            self.write(&Asked { writing: &writing, may_refuse: false, ..*asked }, &mut |_| {}).ok()
         };
         let drafts: Vec<Option<Draft>> = std::thread::scope(|scope| {
             let (one, drawn) = (&one, &drawn);

@@ -21,6 +21,8 @@ pub(in crate::engine) struct Talker {
     looks: Looks<LlavaEyes>,
     desk: Desk,
     tiles: bool,
+    /// The tokens with which it begins to refuse.
+    refusing: Vec<u32>,
 }
 
 impl Talker {
@@ -36,6 +38,7 @@ impl Talker {
         Ok(Talker {
             looks: Looks::new(eyes, queue, features)?,
             desk: Desk::new(llava.clone(), desk)?,
+            refusing: llava.begin_tokens(REFUSAL)?,
             llava,
             tiles,
         })
@@ -125,13 +128,17 @@ impl Answerer for Talker {
         say: &mut dyn FnMut(&str),
     ) -> Result<Wrote> {
         let writing = asked.writing;
+        let mut how = decoding(writing);
+        if !asked.may_refuse {
+            how.begin_suppress.clone_from(&self.refusing);
+        }
         let tokens = self.prompt_tokens(asked, &seen, seen.len())?.saturating_add(writing.max_tokens);
         let job = Job {
             system: writing.system.clone(),
             question: self.worded(asked.question, seen.len()),
             stop: writing.stop.clone(),
             seen,
-            how: decoding(writing),
+            how,
             tokens: tokens.min(self.llava.context()),
             until: Instant::now().checked_add(writing.time),
         };

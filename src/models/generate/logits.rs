@@ -10,7 +10,8 @@ pub(super) fn log_softmax(logits: &mut [f32]) {
     logits.iter_mut().for_each(|v| *v -= norm);
 }
 
-/// Repetition penalty over all of `before` (prompt and written), then no end before the minimum length. `scores` are logits
+/// Repetition penalty over all of `before` (prompt and written), then no end before the minimum length, and no beginning that is not
+/// wanted. `scores` are logits
 /// or log-probabilities: transformers penalises the former when it samples, the latter in a beam search.
 pub(super) fn bend(scores: &mut [f32], before: &[u32], written: usize, ends: &[u32], how: &Decoding) {
     if how.repetition_penalty != 1.0 {
@@ -24,11 +25,11 @@ pub(super) fn bend(scores: &mut [f32], before: &[u32], written: usize, ends: &[u
             }
         }
     }
-    if written < how.min_new_tokens {
-        for end in ends {
-            if let Some(score) = scores.get_mut(*end as usize) {
-                *score = f32::NEG_INFINITY;
-            }
+    let early = if written < how.min_new_tokens { ends } else { &[] };
+    let begins: &[u32] = if written == 0 { &how.begin_suppress } else { &[] };
+    for banned in early.iter().chain(begins) {
+        if let Some(score) = scores.get_mut(*banned as usize) {
+            *score = f32::NEG_INFINITY;
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Decoding {
     pub repetition_penalty: f32,
     /// How the text begins, for captions: "a picture of".
     pub prefix: Option<String>,
+    /// Tokens that it does not begin with (transformers' `begin_suppress_tokens`).
+    pub begin_suppress: Vec<u32>,
 }
 
 /// How the next token is chosen.
@@ -69,6 +71,7 @@ impl Default for Decoding {
             min_new_tokens: 0,
             repetition_penalty: 1.0,
             prefix: None,
+            begin_suppress: vec![],
         }
     }
 }

@@ -153,6 +153,14 @@ impl Llava {
         Ok(slots.len() - prompt.images.len())
     }
 
+    /// The tokens with which an answer that begins as `text` does can begin: for [`Decoding::begin_suppress`].
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the tokenizer fails.
+    pub fn begin_tokens(&self, text: &str) -> Result<Vec<u32>> {
+        self.mind.prompter.begin(text)
+    }
+
     /// `image` as this model wants to see it; with `tiles`, closely, where it can. Runs on the calling thread.
     ///
     /// # Errors

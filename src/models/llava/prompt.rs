@@ -119,6 +119,23 @@ impl Prompter {
             .map_err(|e| self.error(format!("the tokenizer can't write out {ids:?}: {e}")))
     }
 
+    /// The tokens with which `text` begins, at the very start of an answer or behind a space.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the tokenizer fails.
+    pub fn begin(&self, text: &str) -> Result<Vec<u32>> {
+        let mut begin = Vec::new();
+        for text in [plain(text), format!(" {}", plain(text))] {
+            let encoding = self
+                .reads
+                .encode_fast(text, false)
+                .map_err(|e| self.error(format!("the tokenizer fails: {e}")))?;
+            begin.extend(encoding.get_ids().first());
+        }
+        begin.dedup();
+        Ok(begin)
+    }
+
     /// The id of the token `name`.
     pub fn id(&self, name: &str) -> Option<u32> {
         self.writes.token_to_id(name)

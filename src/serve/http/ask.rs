@@ -29,7 +29,7 @@ pub struct Question {
     /// Look at these images (in base64, by URI or by id; not words), in this order, and search for none.
     #[serde(default)]
     about: Vec<Term>,
-    /// Only images that match what the question is about with at least this probability, where there is a matcher; 0.9 where absent.
+    /// Only images that match what the question is about with at least this probability, where there is a matcher; 0.5 where absent.
     match_threshold: Option<f32>,
     /// Tell the first answer as it comes, without holding what it claims against the images that it cites.
     #[serde(default)]
