@@ -11,6 +11,7 @@ again to go on after a stop. `--fresh` measures again, and keeps the peers' inde
 """
 
 import argparse
+import atexit
 import json
 import pathlib
 import signal
@@ -40,6 +41,8 @@ class Eyeshot:
         if guided:
             command += ["--sample-queries", folder / "samples.npy"]
         self.threads = threads
+        # Whatever ends this program, none is left behind stopped.
+        atexit.register(lambda: self.process.kill())
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.ahead = self._line()
 
@@ -218,6 +221,7 @@ def main():
     parse.add_argument("--only", type=lambda s: s.lower().split(","), help="parts of names, such as eyeshot,scann")
     parse.add_argument("--fresh", action="store_true", help="measure again what was measured before")
     args = parse.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if not (args.folder / "base.npy").exists():
         ann_data.make(args.folder, args.n, args.dim, args.seed)
     base = np.load(args.folder / "base.npy")
