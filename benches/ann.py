@@ -230,9 +230,12 @@ def main():
     queries = {kind: np.load(args.folder / f"{kind}.npy") for kind in ("img", "txt")}
     right = {kind: truth(args.folder, kind, base, q) for kind, q in queries.items()}
     results = Results(args.folder / "ann.json", args.fresh)
-    measure(args, results, base, queries, right)
-    report(results)
-    ann_plot.draw(results.curves(), args.n, args.dim, args.folder / "ann.png")
+    try:
+        measure(args, results, base, queries, right)
+    finally:
+        # After a stop, what there is.
+        report(results)
+        ann_plot.draw(results.curves(), args.n, args.dim, args.folder / "ann.png")
 
 
 if __name__ == "__main__":
