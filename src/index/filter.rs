@@ -1,11 +1,13 @@
 //! Searching where only some may answer.
 //!
-//! Where few may, scoring just those is cheapest and misses nothing. Where many may, a walk goes through all nodes and
-//! collects those that may. Between the two the cost decides; and a walk that costs more than it should (because those
-//! that may answer lie far from the query) is given up for the scan, so that recall doesn't suffer.
+//! Where few may, scoring just those is cheapest and misses nothing. Where most may, an ordinary walk does, if it is so
+//! much wider. In between, a walk goes through all nodes and collects those that may; the cost decides. Where fewer pass
+//! near the query than elsewhere (those that may answer lie far from it), a far wider walk follows, or a scan if that is
+//! cheaper, so that recall doesn't suffer.
 
 use super::beam::{Found, Layer, Scratch};
 use super::codes::Query;
+use super::kernels::prefetch;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -63,6 +65,8 @@ impl Layer {
             if admitted.len() >= ef && admitted.peek().is_some_and(|worst| worst.0.0 > score) {
                 break;
             }
+            // Likely the next to be followed.
+            ahead.peek().into_iter().for_each(|next| prefetch(self.links.row(next.1)));
             from = scratch.met();
             scratch.follow(&self.links, node);
         }

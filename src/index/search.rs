@@ -6,7 +6,7 @@
 //!    meanwhile, so that a vector which is replaced just now is found once: not twice, and not never.
 //! 4. Order the best by their true cosine.
 
-use super::beam::{Found, Scratches};
+use super::beam::{Found, Scratch, Scratches};
 use super::codes::Query;
 use super::exact::{Best, by_rough, by_score, scan};
 use super::filter::{filtered_cost, walk_cost};
@@ -45,6 +45,12 @@ const WALK_PER_SCAN: f64 = 2.5;
 const EVEN: f64 = 0.8;
 const WIDER: usize = 8;
 
+/// Where many may answer, a plain walk that is wide enough to meet as many of them is twice as fast a node as one that
+/// asks of each whether it may; it keeps what it met in one sorted list, which is slow beyond this breadth.
+const PLAIN: usize = 1024;
+/// It is somewhat wider still: what may answer lies farther off than the nearest that the breadth was measured for.
+const ROOMY: f64 = 1.25;
+
 /// What the first look under the lock showed.
 struct View {
     frozen: Arc<Frozen>,
@@ -77,9 +83,8 @@ impl Search<'_> {
     fn look(&self, live: &Live, scan: bool) -> View {
         let allowed = self.options.allowed.filter(|allowed| scan || self.scan_allowed(live, allowed.len()));
         let places = allowed.map(|allowed| {
-            let mut places: Vec<u32> = allowed.iter().filter_map(|id| live.places.get(id)).collect();
-            places.sort_unstable();
-            places
+            let bound = live.frozen.layer.nodes.bound() + live.tail.len();
+            in_order(allowed.iter().filter_map(|id| live.places.get(id)), bound)
         });
         View { frozen: live.frozen.clone(), generation: live.generation, places, living: live.places.len() }
     }
@@ -137,7 +142,7 @@ impl Search<'_> {
         view: &View,
         ef: usize,
         admit: &impl Fn(u32) -> bool,
-        scratch: &mut super::beam::Scratch,
+        scratch: &mut Scratch,
     ) -> Option<Vec<Found>> {
         let frozen = &view.frozen;
         if self.options.allowed.is_none() {
@@ -149,15 +154,30 @@ impl Search<'_> {
                 return Some(scratch.pool.clone());
             }
         }
-        let allowed = self.options.allowed.map_or(view.living as u64, |set| set.len());
-        let share = allowed as f64 / view.living.max(1) as f64;
-        let budget = (allowed as f64 / WALK_PER_SCAN) as usize + 2 * walk_cost(ef) as usize;
-        let entries = frozen.entries(&self.query, scratch);
-        let mut walk = |ef| frozen.layer.walk_filtered(&self.query, &entries, ef, budget, admit, scratch);
-        let (found, passed) = walk(ef)?;
+        let allowed = self.options.allowed.map_or(view.living as u64, |set| set.len()) as f64;
+        let share = (allowed / view.living.max(1) as f64).min(1.0);
+        let budget = (allowed / WALK_PER_SCAN) as usize + 2 * walk_cost(ef) as usize;
+        let collect = |ef, scratch: &mut Scratch| {
+            let entries = frozen.entries(&self.query, scratch);
+            frozen.layer.walk_filtered(&self.query, &entries, ef, budget, admit, scratch)
+        };
+        let breadth = (ROOMY * ef as f64 / share.max(1e-9)) as usize;
+        let (found, passed) = if breadth <= PLAIN {
+            frozen.walk(&self.query, breadth, scratch);
+            let met = scratch.pool.len();
+            scratch.pool.retain(|found| admit(found.node()));
+            (scratch.pool.clone(), scratch.pool.len() as f64 / met.max(1) as f64)
+        } else {
+            collect(ef, scratch)?
+        };
         // Fewer pass near the query than elsewhere: those that may answer lie along an edge, and a walk that is content
         // with the first few sees one stretch of it.
-        if passed < EVEN * share.min(1.0) { walk(WIDER * ef).map(|(found, _)| found) } else { Some(found) }
+        if passed >= EVEN * share {
+            return Some(found);
+        }
+        let wide = WIDER * ef;
+        let worth = WALK_PER_SCAN * filtered_cost(wide, passed) < allowed;
+        if worth { collect(wide, scratch).map(|(found, _)| found) } else { None }
     }
 
     /// How many candidates get their true cosine.
@@ -206,6 +226,25 @@ impl Search<'_> {
         }
         answer.into_sorted()
     }
+}
+
+/// `places`, all below `bound`, in order and so as they lie in memory: by a bit each, since sorting takes longer than
+/// scoring what was sorted.
+fn in_order(places: impl Iterator<Item = u32>, bound: usize) -> Vec<u32> {
+    let mut bits = vec![0u64; bound.div_ceil(64)];
+    let mut count = 0;
+    for place in places {
+        bits.get_mut(place as usize / 64).into_iter().for_each(|word| *word |= 1 << (place % 64));
+        count += 1;
+    }
+    let mut ordered = Vec::with_capacity(count);
+    for (mut word, start) in bits.into_iter().zip((0u32..).step_by(64)) {
+        while word != 0 {
+            ordered.push(start + word.trailing_zeros());
+            word &= word - 1;
+        }
+    }
+    ordered
 }
 
 /// Whole changes only are made under the lock, so a panic elsewhere leaves nothing half done.
