@@ -204,6 +204,7 @@ fn decoding(settings: &Value, prefix: &Value) -> Decoding {
         min_new_tokens: settings["min_new_tokens"].as_u64().unwrap_or(0) as usize,
         repetition_penalty: number("repetition_penalty").unwrap_or(1.0) as f32,
         prefix: prefix.as_str().map(str::to_owned),
+        begin_suppress: vec![],
     }
 }
 

@@ -78,8 +78,8 @@ impl Judge {
         Ok(best.map(|(_, draft)| draft))
     }
 
-    /// How probably what the draft claims fits an image that it cites; those that it does not fit are cited no longer. None where it
-    /// claims nothing that could be held against an image.
+    /// How probably what the draft claims fits an image that it cites; those that it does not fit are cited no longer. Nothing
+    /// where it fits none; None where it claims nothing that could be held against an image.
     fn weigh(&self, draft: &mut Draft, sights: &[Sight], caller: &Caller) -> Result<Option<f32>> {
         if repeats(&self.question, &draft.text) {
             return Ok(Some(0.0));
@@ -97,6 +97,7 @@ impl Judge {
         let Some(best) = matched.iter().copied().max_by(f32::total_cmp) else { return Ok(None) };
         draft.cited = seen.iter().zip(&matched).filter(|(_, p)| **p >= least).map(|((n, _), _)| *n).collect();
         draft.claim = Some(Claim { text, matched: best });
-        Ok(Some(best))
+        // What rests on nothing is not believed, however it sounds.
+        Ok(Some(if draft.cited.is_empty() { 0.0 } else { best }))
     }
 }

@@ -117,6 +117,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_suppressed_cannot_begin_but_may_follow() {
+        let how = Decoding { begin_suppress: vec![1, 99], ..Decoding::default() };
+        let bent = |written| {
+            let mut scores = [1.0, 2.0];
+            bend(&mut scores, &[], written, &[], &how);
+            scores
+        };
+        assert_eq!((bent(0), bent(1)), ([1.0, f32::NEG_INFINITY], [1.0, 2.0]));
+    }
+
+    #[test]
     fn streams_of_rows_differ_and_repeat() {
         let first = |seed, row| Draws::new(seed, row).next();
         assert_eq!(first(1, 0), first(1, 0));

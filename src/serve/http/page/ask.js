@@ -2,7 +2,7 @@
 
 import { stream, thumbnailOf, within as pathOf } from "./api.js";
 import { byId, h } from "./dom.js";
-import { fileName } from "./format.js";
+import { fileName, percent } from "./format.js";
 import { icon } from "./icons.js";
 import * as state from "./state.js";
 
@@ -45,9 +45,11 @@ async function follow({ c, ask: question }) {
   text.removeAttribute("aria-busy");
 }
 
-/** Links the answer's `[2]` to their pictures, puts what the whole of it rests on behind it, and tells cited pictures from the others. */
-function conclude(box, text, seen, { citations, abstained }) {
+/** Links the answer's `[2]` to their pictures, puts what the whole of it rests on behind it, says what it was held to claim, and tells
+ * cited pictures from the others. */
+function conclude(box, text, seen, { citations, abstained, claim }) {
   box.classList.toggle("abstained", abstained);
+  if (claim) text.after(h("p", { class: "claim" }, `Held against the picture: “${claim.text}” fits with ${percent(claim.match)}.`));
   const cited = new Map(citations.map((one) => [one.number, one]));
   const parts = text.textContent.split(/\[(\d+)\]/);
   const within = new Set(parts.filter((_, at) => at % 2 === 1).map(Number));
