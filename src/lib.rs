@@ -49,7 +49,8 @@
 //! 1. `engine::answer` leaves out the words that ask, and sends the rest on the journey of a query, reranked;
 //! 2. an answerer ([`models::Llava`], or a [`models::Blip`]) looks at as many of the hits as it can hold;
 //! 3. all open answers go on together at one desk, a token each a step, and leave as pieces;
-//! 4. what an answer cites must have been shown; where nothing fits, it says so.
+//! 4. what an answer cites must have been shown; a short one is told when the matcher believes what it claims, else others are tried;
+//!    where nothing fits, it says so.
 //!
 //! # Glossary
 //!

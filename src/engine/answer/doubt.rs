@@ -78,7 +78,7 @@ impl Judge {
         Ok(best.map(|(_, draft)| draft))
     }
 
-    /// How probably what the draft claims fits an image that it cites; those that it does not fit are cited no longer. Nothing
+    /// How probably what the draft claims fits an image that it cites; those that it does not fit are cited no longer. 0
     /// where it fits none; None where it claims nothing that could be held against an image.
     fn weigh(&self, draft: &mut Draft, sights: &[Sight], caller: &Caller) -> Result<Option<f32>> {
         if repeats(&self.question, &draft.text) {
