@@ -7,20 +7,40 @@ use super::wording::{Asks, Wording};
 /// Claims are short, as captions are.
 const WORDS: usize = 16;
 
-/// What `answer` to the question claims of the images that it rests on; None where no caption would say it.
-pub(super) fn claim(question: &Wording, answer: &str) -> Option<String> {
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Said {
+    /// This, of the images that it rests on.
+    Claim(String),
+    /// No more than the question: what stands beside the cat is "a cat".
+    Nothing,
+    /// What no caption would say.
+    Other,
+}
+
+/// What `answer` to the question says.
+pub(super) fn said(question: &Wording, answer: &str) -> Said {
     let answer = answer.trim().trim_end_matches(['.', '!']).trim_end();
+    match () {
+        () if answer.is_empty() || too_long(answer) || names_an_image(answer) => Said::Other,
+        () if repeats(question, answer) => Said::Nothing,
+        () => claim(question, answer).map_or(Said::Other, Said::Claim),
+    }
+}
+
+fn claim(question: &Wording, answer: &str) -> Option<String> {
     let named = &question.named;
     let about = question.about.first();
-    if answer.is_empty() || too_long(answer) || names_an_image(answer) {
-        return None;
-    }
     match question.asks {
         Asks::HowMany => match number(answer)? {
             // Of one, it is the singular that a caption has.
             1 => question.about.last().map(|one| format!("one {one}")),
             _ => about.map(|many| format!("{answer} {many}")),
         },
+        // Captions hardly say how several things stand to others, and matchers know it no better.
+        Asks::Beside(_) if several(answer) || several(named) => {
+            about.map(|_| format!("{answer} and {named}"))
+        }
         Asks::Beside(relation) => about.map(|_| format!("{answer} {relation} {named}")),
         Asks::With => about.map(|_| format!("{answer} and {named}")),
         Asks::Background => about.and_then(|_| background(answer)).map(|on| format!("{named} {on}")),
@@ -31,8 +51,8 @@ pub(super) fn claim(question: &Wording, answer: &str) -> Option<String> {
     }
 }
 
-/// Whether an answer says no more than the question: what stands beside the cat is "a cat".
-pub(super) fn repeats(question: &Wording, answer: &str) -> bool {
+/// Whether the words of an answer are all in the question.
+fn repeats(question: &Wording, answer: &str) -> bool {
     let plain = |text: &str| -> Vec<String> {
         let words = text.split(|c: char| !(c.is_alphanumeric() || c == '\'')).map(str::to_lowercase);
         words
@@ -64,6 +84,17 @@ fn names_an_image(answer: &str) -> bool {
     }) && words.next().is_some_and(|word| word.chars().any(|c| c.is_ascii_digit()))
 }
 
+/// Whether words name more than one thing: "three cats", "the cats", "a cat and a dog".
+fn several(text: &str) -> bool {
+    let plain = text.to_lowercase();
+    let mut words = plain.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    let last = words.next_back().unwrap_or(first);
+    let counted = number(first).is_some_and(|number| number > 1) || first == "some" || first == "several";
+    let one = first == "a" || first == "an" || first == "one";
+    counted || plain.contains(" and ") || !one && pluralizer::pluralize(last, 1, false) != last
+}
+
 /// The number that an answer is.
 fn number(answer: &str) -> Option<usize> {
     const NUMBERS: [&str; 12] =
@@ -89,10 +120,14 @@ mod tests {
     #[test]
     fn answers_are_worded_as_captions() {
         let check = |question: &str, answer: &str, wanted: Option<&str>| {
-            assert_eq!(claim(&wording::read(question), answer).as_deref(), wanted, "{question} {answer}");
+            let wanted = wanted.map_or(Said::Other, |text| Said::Claim(text.to_owned()));
+            assert_eq!(said(&wording::read(question), answer), wanted, "{question} {answer}");
         };
         check("What is left of the cat?", "a dog", Some("a dog left of the cat"));
-        check("name the thing underneath two cats", "A dog.", Some("A dog below two cats"));
+        check("name the thing underneath a cat on grass", "A dog.", Some("A dog below a cat on grass"));
+        check("name the thing underneath two cats", "A dog.", Some("A dog and two cats"));
+        check("what is above the cats?", "a dog", Some("a dog and the cats"));
+        check("what is above the cat?", "three dogs", Some("three dogs and the cat"));
         check("how many cats are there on a table?", "two", Some("two cats on a table"));
         check("How many cats are there on a table?", "One", Some("one cat on a table"));
         check("how many cats are there?", "none", None);
@@ -113,7 +148,8 @@ mod tests {
     #[test]
     fn what_says_nothing_new_is_known() {
         let check = |question: &str, answer: &str, wanted: bool| {
-            assert_eq!(repeats(&wording::read(question), answer), wanted, "{question} {answer}");
+            let said = said(&wording::read(question), answer);
+            assert_eq!(said == Said::Nothing, wanted, "{question} {answer}");
         };
         check("what is left of the cat?", "a cat", true);
         check("what is next to two cats?", "Cat.", true);

@@ -9,7 +9,7 @@
 //! looks at the image keeps it from falling for what merely sounds right.
 
 use super::Draft;
-use super::claims::{claim, repeats};
+use super::claims::{Said, said};
 use super::wording::{Asks, Wording};
 use crate::engine::caller::Caller;
 use crate::engine::eyes::Sight;
@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 /// Of how many images it is asked about each alone: one that fits distracts from another.
 pub(super) const ALONE: usize = 4;
-/// How many more answers are drawn.
-pub(super) const DRAWN: u64 = 5;
+/// How many more answers are drawn. With those about one image they fill the places of a desk, and are written together.
+pub(super) const DRAWN: u64 = 4;
 /// How wild they are.
 pub(super) const TEMPERATURE: f32 = 0.7;
 /// A claim that is less probable is not told.
@@ -52,52 +52,66 @@ impl Judge {
         caller: &Caller,
     ) -> Result<Option<Draft>> {
         let refused = first.abstained();
-        let weighed = if refused { None } else { Some(self.weigh(&mut first, sights, caller)?) };
-        match weighed {
+        let weighed = if refused {
+            None
+        } else {
+            Some(self.weigh(std::slice::from_mut(&mut first), sights, caller)?)
+        };
+        match weighed.as_deref() {
             // Nobody can say, or it fits.
-            Some(None) => return Ok(Some(first)),
-            Some(Some(weight)) if weight >= BELIEVED => return Ok(Some(first)),
+            Some([None]) => return Ok(Some(first)),
+            Some([Some(weight)]) if *weight >= BELIEVED => return Ok(Some(first)),
             _ => {}
         }
         let least = if refused { SURE } else { BELIEVED };
         let mut drafts = others()?;
         drafts.retain(|draft| !draft.abstained());
         drafts.sort_by(|a, b| a.text.cmp(&b.text));
-        let mut best: Option<(f32, Draft)> = None;
-        for same in drafts.chunk_by(|a, b| a.text == b.text) {
-            let Some(mut draft) = same.first().cloned() else { continue };
-            let Some(weight) = self.weigh(&mut draft, sights, caller)?.filter(|weight| *weight >= least)
-            else {
-                continue;
-            };
-            let rank = fused(weight, 0.0) + (same.len() as f32).ln();
-            if best.as_ref().is_none_or(|(known, _)| *known < rank) {
-                best = Some((rank, draft));
-            }
-        }
-        Ok(best.map(|(_, draft)| draft))
+        let alike: Vec<&[Draft]> = drafts.chunk_by(|a, b| a.text == b.text).collect();
+        let times: Vec<f32> = alike.iter().map(|same| same.len() as f32).collect();
+        let mut drafts: Vec<Draft> = alike.iter().filter_map(|same| same.first().cloned()).collect();
+        let weights = self.weigh(&mut drafts, sights, caller)?;
+        let rank = |weight: f32, times: f32| fused(weight, 0.0) + times.ln();
+        let believed = drafts.into_iter().zip(weights).zip(times).filter_map(|((draft, weight), times)| {
+            weight.filter(|weight| *weight >= least).map(|weight| (rank(weight, times), draft))
+        });
+        Ok(believed.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, draft)| draft))
     }
 
-    /// How probably what the draft claims fits an image that it cites; those that it does not fit are cited no longer. 0
-    /// where it fits none; None where it claims nothing that could be held against an image.
-    fn weigh(&self, draft: &mut Draft, sights: &[Sight], caller: &Caller) -> Result<Option<f32>> {
-        if repeats(&self.question, &draft.text) {
-            return Ok(Some(0.0));
-        }
-        let Some(text) = claim(&self.question, &draft.text) else { return Ok(None) };
+    /// How probably what each draft claims fits an image that it cites; those that it does not fit are cited no longer. 0 where it
+    /// fits none; None where it claims nothing that could be held against an image.
+    fn weigh(&self, drafts: &mut [Draft], sights: &[Sight], caller: &Caller) -> Result<Vec<Option<f32>>> {
+        let said: Vec<Said> = drafts.iter().map(|draft| said(&self.question, &draft.text)).collect();
+        let claims = said.iter().any(|said| matches!(said, Said::Claim(_)));
+        let glances = if claims { self.matcher.see(sights.to_vec(), caller)?.0 } else { vec![] };
+        // Each claim with each image that it is held against: all of them share passes.
         let all: Vec<usize> = (1..=sights.len()).collect();
-        let (numbers, least) = if draft.cited.is_empty() { (&all, SURE) } else { (&draft.cited, BELIEVED) };
-        let named: Vec<Sight> =
-            numbers.iter().filter_map(|n| sights.get(n.checked_sub(1)?).cloned()).collect();
-        let (glances, _) = self.matcher.see(named, caller)?;
-        let seen: Vec<(usize, Features)> =
-            numbers.iter().zip(glances).filter_map(|(n, glance)| Some((*n, glance.ok()?))).collect();
-        let pairs = seen.iter().map(|(_, features)| (features.clone(), text.as_str())).collect();
-        let matched = self.matcher.matches(pairs, caller)?;
-        let Some(best) = matched.iter().copied().max_by(f32::total_cmp) else { return Ok(None) };
-        draft.cited = seen.iter().zip(&matched).filter(|(_, p)| **p >= least).map(|((n, _), _)| *n).collect();
-        draft.claim = Some(Claim { text, matched: best });
-        // What rests on nothing is not believed, however it sounds.
-        Ok(Some(if draft.cited.is_empty() { 0.0 } else { best }))
+        let mut pairs: Vec<(usize, usize, Features, &str)> = vec![];
+        for (at, (draft, said)) in drafts.iter().zip(&said).enumerate() {
+            let Said::Claim(text) = said else { continue };
+            for number in if draft.cited.is_empty() { &all } else { &draft.cited } {
+                if let Some(Ok(features)) = number.checked_sub(1).and_then(|at| glances.get(at)) {
+                    pairs.push((at, *number, features.clone(), text));
+                }
+            }
+        }
+        let asked = pairs.iter().map(|(_, _, features, text)| (features.clone(), *text)).collect();
+        let matched = self.matcher.matches(asked, caller)?;
+        let weigh = |((at, draft), said): ((usize, &mut Draft), &Said)| {
+            let text = match said {
+                Said::Claim(text) => text.clone(),
+                Said::Nothing => return Some(0.0),
+                Said::Other => return None,
+            };
+            let held = pairs.iter().zip(&matched).filter(|((of, ..), _)| *of == at);
+            let held: Vec<(usize, f32)> = held.map(|((_, number, ..), p)| (*number, *p)).collect();
+            let best = held.iter().map(|(_, p)| *p).max_by(f32::total_cmp)?;
+            let least = if draft.cited.is_empty() { SURE } else { BELIEVED };
+            draft.cited = held.iter().filter(|(_, p)| *p >= least).map(|(number, _)| *number).collect();
+            draft.claim = Some(Claim { text, matched: best });
+            // What rests on nothing is not believed, however it sounds.
+            Some(if draft.cited.is_empty() { 0.0 } else { best })
+        };
+        Ok(drafts.iter_mut().enumerate().zip(&said).map(weigh).collect())
     }
 }
