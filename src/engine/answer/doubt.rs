@@ -26,10 +26,12 @@ pub(super) const ALONE: usize = 4;
 pub(super) const DRAWN: u64 = 4;
 /// How wild they are.
 pub(super) const TEMPERATURE: f32 = 0.7;
-/// A claim that is less probable is not told.
+/// Where what the first answer claims is less probable, it gives way; an image that it fits no better is not cited.
+const DOUBTED: f32 = 0.25;
+/// Another answer has to be as probable.
 const BELIEVED: f32 = 0.5;
 /// Where the model itself refuses, or does not say what its answer rests on, it takes as much to be believed.
-const SURE: f32 = 0.9;
+const SURE: f32 = 0.7;
 
 /// What an answer to a question is held against.
 pub(super) struct Judge {
@@ -60,7 +62,7 @@ impl Judge {
         match weighed.as_deref() {
             // Nobody can say, or it fits.
             Some([None]) => return Ok(Some(first)),
-            Some([Some(weight)]) if *weight >= BELIEVED => return Ok(Some(first)),
+            Some([Some(weight)]) if *weight >= DOUBTED => return Ok(Some(first)),
             _ => {}
         }
         let least = if refused { SURE } else { BELIEVED };
@@ -106,7 +108,7 @@ impl Judge {
             let held = pairs.iter().zip(&matched).filter(|((of, ..), _)| *of == at);
             let held: Vec<(usize, f32)> = held.map(|((_, number, ..), p)| (*number, *p)).collect();
             let best = held.iter().map(|(_, p)| *p).max_by(f32::total_cmp)?;
-            let least = if draft.cited.is_empty() { SURE } else { BELIEVED };
+            let least = if draft.cited.is_empty() { SURE } else { DOUBTED };
             draft.cited = held.iter().filter(|(_, p)| *p >= least).map(|(number, _)| *number).collect();
             draft.claim = Some(Claim { text, matched: best });
             // What rests on nothing is not believed, however it sounds.
