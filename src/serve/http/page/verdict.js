@@ -45,6 +45,8 @@ export async function judge(now, terms, hits, signal) {
     if (best < MATCH) sayDoubt(`Looked at closely, the likeliest picture fits with ${percent(best)}.`);
     return;
   }
+  // A question's words are no caption's: its answer says whether anything fits.
+  if (now.ask !== "") return;
   // Sums of terms and pictures reach other scores than words alone: no measure is at hand for them.
   if (terms.length !== 1 || terms[0].kind !== "text" || now.side === "caption") return;
   const measure = await measureOf(now.c);
