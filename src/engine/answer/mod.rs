@@ -242,9 +242,10 @@ impl<A: Answerer> Scene<'_, A> {
         let writing = asked.writing;
         let alone = if self.shown.len() > 1 { self.shown.len().min(doubt::ALONE) } else { 0 };
         let one = |nth: usize| {
-            let at = nth..nth + 1;
-            let (shown, seen) = (self.shown.get(at.clone())?, self.seen.get(at)?);
-            let scene = Scene { answerer: self.answerer, shown, seen, caller: self.caller };
+            // Alone, it is the first.
+            let shown = [Shown { number: 1, ..self.shown.get(nth)?.clone() }];
+            let seen = self.seen.get(nth..nth + 1)?;
+            let scene = Scene { answerer: self.answerer, shown: &shown, seen, caller: self.caller };
             let writing = Writing { time, ..writing.clone() };
             let asked = Asked { writing: &writing, may_refuse: false, ..*asked };
             let mut draft = scene.write(&asked, &mut |_| {}).ok()?;
