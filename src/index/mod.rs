@@ -14,9 +14,10 @@
 //! (`exact`), whichever is cheapest. `bytes` writes the graph down and reads it back.
 //!
 //! Ids are small numbers that the caller gives (holes are normal); nodes are this layer's own numbering.
-//! What it must not know: images, models, files, async. Whoever owns an index decides when to rebuild it, and on
-//! which thread.
+//! What it must not know: images, models, files, async. Whoever owns an index decides when to rebuild it; the work is
+//! done on `background`'s threads.
 
+mod background;
 mod beam;
 mod build;
 mod bytes;
@@ -153,18 +154,18 @@ impl Index {
             || (live.places.len() > self.params.scan_below && live.unlinked() >= self.params.tail_limit)
     }
 
-    /// Links what is not linked yet, or builds a fresh graph where that is due; on this thread and rayon's. Searches
-    /// and writers go on meanwhile; what they change is carried over. A second call waits for the first.
+    /// Links what is not linked yet, or builds a fresh graph where that is due, on threads that give way to others.
+    /// Searches and writers go on meanwhile; what they change is carried over. A second call waits for the first.
     pub fn rebuild(&self) -> Result<()> {
         let _one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if rebuild::wants_fresh(&self.read(), held.len()) {
             let samples = std::mem::take(&mut *held);
             drop(held);
-            rebuild::afresh(&self.live, &samples, &self.params, &self.scratches);
+            background::run(|| rebuild::afresh(&self.live, &samples, &self.params, &self.scratches));
         } else {
             drop(held);
-            rebuild::extend(&self.live, &self.params, &self.scratches);
+            background::run(|| rebuild::extend(&self.live, &self.params, &self.scratches));
         }
         Ok(())
     }
