@@ -16,6 +16,17 @@ pub struct CollectionRecord {
     pub name: String,
     /// Its active spaces. What is stored of a space that no collection lists is swept away.
     pub spaces: Vec<SpaceRecord>,
+    /// The spaces of another model, which are filled or kept while the active ones serve; none is the rule. A program that knows
+    /// nothing of them sweeps them away, and so leaves none that is out of date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadow: Vec<SpaceRecord>,
+}
+
+impl CollectionRecord {
+    /// The active spaces and the shadow's.
+    pub fn all_spaces(&self) -> impl Iterator<Item = &SpaceRecord> {
+        self.spaces.iter().chain(&self.shadow)
+    }
 }
 
 /// The vectors that one encoder made from one modality.
