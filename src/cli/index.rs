@@ -4,12 +4,13 @@ use super::args::{Matching, Named, Shared};
 use super::progress::{Downloads, Work};
 use super::{Outcome, output};
 use crate::engine::{
-    CAPTIONER, Collection, DEFAULT_MODEL, Describer, Engine, MATCHER, Patience, Shadow, load_captioner, load_matcher,
+    CAPTIONER, Collection, DEFAULT_MODEL, Describer, Engine, MATCHER, Patience, Shadow, load_captioner,
+    load_matcher,
 };
 use crate::error::{Error, Result};
 use crate::ingest::{
-    self, Cancel, Captioned, Captions, ErrorReport, Event, FORMS, Failed, IndexOptions, Items, Reporter, Shard,
-    Source, Summary, Watch,
+    self, Cancel, Captioned, Captions, ErrorReport, Event, FORMS, Failed, IndexOptions, Items, Reporter,
+    Shard, Source, Summary, Watch,
 };
 use crate::types::uri;
 use clap::builder::FalseyValueParser;
@@ -129,7 +130,10 @@ impl IndexVerb {
             true => Some(engine.shadow(collection.name(), self.model.as_deref())?),
             false => None,
         };
-        if sources.is_empty() {
+        if self.sources.is_empty() {
+            if shadow.is_none() {
+                return Err(Error::invalid("no SOURCE", format!("expected {FORMS}")));
+            }
             sources.push(Box::new(Items::of(collection.clone())));
         }
         if collection.model() == DEFAULT_MODEL && self.model.is_none() && shadow.is_none() {

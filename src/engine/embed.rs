@@ -34,13 +34,14 @@ pub(super) fn pictures<'e>(
     let span = tracing::info_span!("encode", input = "image", inputs = pixels.len() as i64).entered();
     let made = if pixels.is_empty() { vec![] } else { encoder()?.embed_pixels(&pixels)? };
     drop(span);
-    let vector = |(key, hash, own): (&str, ContentHash, Option<usize>)| {
-        match own.or_else(|| places.get(&hash).copied()).and_then(|place| made.get(place)) {
-            Some(vector) => Ok(vector.clone()),
-            None => known(&hash)?.ok_or_else(|| {
-                Error::invalid(format!("{key}: no pixels, and no item has its bytes"), "decode it first")
-            }),
-        }
+    let vector = |(key, hash, own): (&str, ContentHash, Option<usize>)| match own
+        .or_else(|| places.get(&hash).copied())
+        .and_then(|place| made.get(place))
+    {
+        Some(vector) => Ok(vector.clone()),
+        None => known(&hash)?.ok_or_else(|| {
+            Error::invalid(format!("{key}: no pixels, and no item has its bytes"), "decode it first")
+        }),
     };
     asked.into_iter().map(vector).collect()
 }

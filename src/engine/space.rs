@@ -359,7 +359,8 @@ mod tests {
         };
         let (store, space) = open();
         let mut batch = Batch::default();
-        let collection = CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()], shadow: vec![] };
+        let collection =
+            CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()], shadow: vec![] };
         batch.put_collection(&collection).unwrap();
         store.commit(batch).unwrap();
         put(&store, &space, 0..300);
@@ -396,7 +397,8 @@ mod tests {
         let params = Params { scan_below: 100, tail_limit: 50, ..Params::default() };
         let store = Arc::new(Store::open(home.path()).unwrap());
         let mut batch = Batch::default();
-        let collection = CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()], shadow: vec![] };
+        let collection =
+            CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()], shadow: vec![] };
         batch.put_collection(&collection).unwrap();
         store.commit(batch).unwrap();
         let space = Space::open_with(&store, record, params).unwrap();

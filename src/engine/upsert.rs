@@ -88,9 +88,8 @@ impl Collection {
         let pictures = batch.iter().zip(pixels);
         let pictures = pictures.map(|(new, pixels)| Picture { key: &new.key, hash: new.hash, pixels });
         let encoder = || self.encoder().map(Arc::as_ref);
-        let known = |hash: &ContentHash| {
-            Ok(self.known(hash)?.and_then(|item| self.images.vector_of(item.id)))
-        };
+        let known =
+            |hash: &ContentHash| Ok(self.known(hash)?.and_then(|item| self.images.vector_of(item.id)));
         let images = embed::pictures(encoder, pictures.collect(), known)?;
         let texts: Vec<&[String]> = batch.iter().map(|new| new.captions.as_slice()).collect();
         let captions = embed::captions(encoder, &texts)?;

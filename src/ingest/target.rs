@@ -12,7 +12,8 @@ use image::RgbImage;
 use std::sync::Arc;
 
 /// Why an image without an item is refused.
-const NEW: &str = "it is not in the collection, whose items a shadow re-embeds: index it without --shadow first";
+const NEW: &str =
+    "it is not in the collection, whose items a shadow re-embeds: index it without --shadow first";
 /// Why one of other bytes is.
 pub(super) const CHANGED: &str =
     "it has changed since it was indexed: index it again without --shadow, then with it";

@@ -289,6 +289,7 @@ pub fn collection(info: Info) -> pb::Collection {
         name: info.name,
         items: info.items as u64,
         spaces: info.spaces.into_iter().map(space).collect(),
+        shadow: info.shadow.into_iter().map(space).collect(),
     }
 }
 

@@ -174,3 +174,22 @@ fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
         .map_err(|e| Error::Corrupt { reason: format!("a {what} record can't be read: {e}") })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A collection without a shadow reads and writes as it did before there were any.
+    #[test]
+    fn shadows_are_optional() {
+        let old = br#"{"id":3,"name":"c","spaces":[]}"#;
+        let mut record = collection(old).unwrap();
+        assert_eq!(record.shadow, []);
+        assert_eq!(json(&record).unwrap(), old);
+        let (modality, model) = (Modality::Image, "m".to_owned());
+        record.shadow = vec![SpaceRecord { id: 1, modality, model, fingerprint: "f".into(), dim: 2 }];
+        assert_eq!(collection(&json(&record).unwrap()).unwrap(), record);
+        assert_eq!(record.all_spaces().count(), 1);
+    }
+}
