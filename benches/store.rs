@@ -71,7 +71,7 @@ fn in_store(vectors: u32, dim: usize, f16: u64) {
     let mut batch = Batch::default();
     let (model, fingerprint) = ("m".to_owned(), "f".to_owned());
     let spaces = vec![SpaceRecord { id: SPACE, modality: Modality::Image, model, fingerprint, dim }];
-    batch.put_collection(&CollectionRecord { id: 2, name: "c".into(), spaces }).unwrap();
+    batch.put_collection(&CollectionRecord { id: 2, name: "c".into(), spaces, shadow: vec![] }).unwrap();
     store.commit(batch).unwrap();
     for first in (0..vectors).step_by(BATCH as usize) {
         let mut batch = Batch::default();

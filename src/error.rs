@@ -42,7 +42,7 @@ pub enum Error {
     /// A collection was opened with another model than the one that made its vectors.
     #[error(
         "collection {collection:?} holds vectors of model {held:?}, not of {asked:?}; vectors of two models can't be \
-         compared: leave --model out, or index into another collection with -c NAME"
+         compared: leave --model out, index into another collection with -c NAME, or re-embed this one's items with --shadow"
     )]
     OtherModel {
         /// The collection's name.
@@ -51,6 +51,21 @@ pub enum Error {
         held: String,
         /// The model that was asked for.
         asked: String,
+    },
+    /// A collection was to be switched to a model that has not embedded all of its items.
+    #[error(
+        "{missing} of the {items} items of collection {collection:?} have no vectors of {model} yet; add them with `eyeshot index \
+         SOURCE... -c {collection} --model {model} --shadow`, or remove those items with --remove-missing"
+    )]
+    Incomplete {
+        /// The collection's name.
+        collection: String,
+        /// The model to switch to.
+        model: String,
+        /// How many items lack its vectors.
+        missing: usize,
+        /// How many items there are.
+        items: usize,
     },
     /// Whoever decides, an operator or a store, does not let us do this.
     #[error("{what}: {fix}")]
@@ -139,6 +154,12 @@ pub enum Error {
         what: &'static str,
         /// After how long it may be worth trying again.
         retry: std::time::Duration,
+    },
+    /// A collection was switched to its other model, or its shadow was dropped, while something was written for the one before.
+    #[error("collection {collection:?} was switched to another model meanwhile; run it again to go on")]
+    Switched {
+        /// The collection's name.
+        collection: String,
     },
     /// The caller's deadline passed before the work was done.
     #[error("the deadline passed before the work was done; allow more time")]

@@ -34,6 +34,8 @@
 //!
 //! Where captions are to be written or judged, `engine::captions` does so between 4 and 5.
 //!
+//! Where a run fills a shadow, `engine::shadow` does 5 and 6 for items that are there already.
+//!
 //! # The journey of a query
 //!
 //! 1. `cli::terms`, or `serve::convert` behind a socket, limits and keys, makes weighted [`types::Term`]s of what the user wrote, and
@@ -59,6 +61,7 @@
 //! | collection | a named set of items with one active encoder |
 //! | item | one image: id, key (its URI), content hash, size, format, EXIF, captions, payload |
 //! | space | the vectors that one encoder made from one modality, image or caption |
+//! | shadow | the spaces of another model, filled or kept while the active ones serve; a flip makes them change places |
 //! | slot | a vector's number in its space |
 //! | hit | an item that answers a query, with its score (cosine) |
 //! | source | a place images come from: a folder, a bucket, a tar, a list of URLs |

@@ -32,7 +32,14 @@ fn open(path: &Path) -> Store {
             dim: DIM,
         };
         let mut batch = Batch::default();
-        batch.put_collection(&CollectionRecord { id: 3, name: "c".into(), spaces: vec![space] }).unwrap();
+        batch
+            .put_collection(&CollectionRecord {
+                id: 3,
+                name: "c".into(),
+                spaces: vec![space],
+                shadow: vec![],
+            })
+            .unwrap();
         store.commit(batch).unwrap();
     }
     store

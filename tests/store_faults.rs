@@ -126,7 +126,12 @@ fn create(store: &Store) -> eyeshot::Result<()> {
     let space = SpaceRecord { id, modality: Modality::Image, model, fingerprint, dim: DIM };
     let mut batch = Batch::default();
     let name = "main".to_owned();
-    batch.put_collection(&CollectionRecord { id: store.next_number()?, name, spaces: vec![space] })?;
+    batch.put_collection(&CollectionRecord {
+        id: store.next_number()?,
+        name,
+        spaces: vec![space],
+        shadow: vec![],
+    })?;
     store.commit(batch)
 }
 

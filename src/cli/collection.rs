@@ -4,10 +4,11 @@ use super::args::Shared;
 use super::{Outcome, output};
 use crate::engine::{Engine, Info};
 use crate::error::{Error, Result};
+use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 
-/// List, show, drop, back up, restore, compact and check collections
+/// List, show, drop, back up, restore, compact and check collections, and switch their models
 #[derive(Args)]
 pub(super) struct CollectionVerb {
     #[command(subcommand)]
@@ -60,6 +61,31 @@ enum Action {
         #[arg(long = "as", value_name = "NEW", env = "EYESHOT_AS")]
         rename: Option<String>,
     },
+    /// Switch to the model that `index --shadow` embedded the items with
+    ///
+    /// One record is written, and from then on the new model answers searches and embeds what comes. It has to have embedded every
+    /// item as it is now, else nothing happens but that you hear how many are missing; --remove-missing removes those items instead.
+    ///
+    /// The vectors of the model before become the shadow: flip again to go back (items that came since are missing there, and
+    /// `index --shadow` adds them), or `drop-shadow` to have their space. A running server holds the data directory; ask it by
+    /// POST /v1/collections/NAME/flip or Collections.Flip over gRPC.
+    ///
+    ///   eyeshot index ~/Pictures --model NEW --shadow
+    ///   eyeshot collection flip default
+    ///   eyeshot collection drop-shadow default && eyeshot collection compact
+    #[command(verbatim_doc_comment)]
+    Flip {
+        /// The collection
+        name: String,
+        /// Remove the items that the new model has not embedded
+        #[arg(long, env = "EYESHOT_REMOVE_MISSING", value_parser = FalseyValueParser::new())]
+        remove_missing: bool,
+    },
+    /// Drop what `index --shadow` embedded, or, after a flip, the vectors of the model before; what serves stays
+    DropShadow {
+        /// The collection
+        name: String,
+    },
     /// Give back the disk space of what was replaced and removed
     ///
     /// Everything is copied to a fresh store beside the old one, which then takes its place in one step: it can be stopped
@@ -96,6 +122,17 @@ impl CollectionVerb {
                 match json {
                     true => output::json(&restored)?,
                     false => output::text(format!("restored {}", restored.collections.join(", ")))?,
+                }
+            }
+            Action::Flip { name, remove_missing } => {
+                let collection = engine.flip(name, *remove_missing)?;
+                collection.settle()?;
+                print(&collection.info()?, json)?;
+            }
+            Action::DropShadow { name } => {
+                engine.drop_shadow(name)?;
+                if !json {
+                    output::text(format!("dropped the shadow of {name}"))?;
                 }
             }
             Action::Compact => {
@@ -147,9 +184,11 @@ fn print(info: &Info, json: bool) -> Result<()> {
         return output::json(info);
     }
     output::text(format!("{}: {} items, {} on disk", info.name, info.items, output::bytes(info.bytes)))?;
-    for space in &info.spaces {
+    let shadow = info.shadow.iter().map(|space| (space, ", in the shadow"));
+    for (space, role) in info.spaces.iter().map(|space| (space, "")).chain(shadow) {
         let (vectors, modality) = (space.vectors, space.modality);
-        output::text(format!("  {modality:<8} {vectors:>8} vectors of {} from {}", space.dim, space.model))?;
+        let (dim, model) = (space.dim, &space.model);
+        output::text(format!("  {modality:<8} {vectors:>8} vectors of {dim} from {model}{role}"))?;
     }
     Ok(())
 }

@@ -4,12 +4,13 @@ use super::args::{Matching, Named, Shared};
 use super::progress::{Downloads, Work};
 use super::{Outcome, output};
 use crate::engine::{
-    CAPTIONER, Collection, DEFAULT_MODEL, Describer, Engine, MATCHER, Patience, load_captioner, load_matcher,
+    CAPTIONER, Collection, DEFAULT_MODEL, Describer, Engine, MATCHER, Patience, Shadow, load_captioner,
+    load_matcher,
 };
 use crate::error::{Error, Result};
 use crate::ingest::{
-    self, Cancel, Captioned, Captions, ErrorReport, Event, FORMS, Failed, IndexOptions, Reporter, Shard,
-    Source, Summary, Watch,
+    self, Cancel, Captioned, Captions, ErrorReport, Event, FORMS, Failed, IndexOptions, Items, Reporter,
+    Shard, Source, Summary, Watch,
 };
 use crate::types::uri;
 use clap::builder::FalseyValueParser;
@@ -37,6 +38,8 @@ use tempfile::TempDir;
 ///   eyeshot index photos.parquet                      or .csv, .tsv, .jsonl: columns url (or path), caption, any others
 ///   find . -name '*.jpg' | eyeshot index -            a name or URL a line, or JSON lines
 ///   eyeshot index ~/Pictures --captions blip --captioner Salesforce/blip-image-captioning-base
+///   eyeshot index ~/Pictures --model NEW --shadow     another model's vectors, beside those that go on serving; then:
+///   eyeshot collection flip default                   the switch
 ///
 /// Buckets are asked as their own tools ask: s3:// reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_REGION,
 /// AWS_ENDPOINT_URL (for stores that are not Amazon's), AWS_NO_SIGN_REQUEST=1 (for public buckets); gs:// reads
@@ -47,9 +50,9 @@ use tempfile::TempDir;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct IndexVerb {
-    #[arg(required = true, value_name = "SOURCE", help = FORMS)]
+    #[arg(required_unless_present = "shadow", value_name = "SOURCE", help = FORMS)]
     sources: Vec<OsString>,
-    /// The model of a new collection: a Hugging Face id, an OpenCLIP name, a directory, or demo (knows emoji scenes only)
+    /// The model of a new collection, or of a new shadow: a Hugging Face id, an OpenCLIP name, a directory, or demo (knows emoji scenes only)
     #[arg(long, value_name = "M", env = "EYESHOT_MODEL")]
     model: Option<String>,
     /// Where captions come from; several with commas
@@ -67,6 +70,11 @@ pub(super) struct IndexVerb {
     /// Remove what the sources no longer hold
     #[arg(long, env = "EYESHOT_PRUNE", value_parser = FalseyValueParser::new())]
     prune: bool,
+    /// Re-embed the collection's items with another model, beside the vectors that go on serving, until `eyeshot collection flip`
+    /// switches. Takes only what is in the collection, as it is there, and keeps its captions; without a SOURCE, all items from
+    /// where they lie. A rerun takes what is missing
+    #[arg(long, env = "EYESHOT_SHADOW", value_parser = FalseyValueParser::new(), conflicts_with_all = ["dry_run", "prune"])]
+    shadow: bool,
     /// Take only part I of N, told by a hash of the key, to share the work among N runs (I from 0)
     #[arg(long, value_name = "I/N", env = "EYESHOT_SHARD")]
     shard: Option<String>,
@@ -116,15 +124,25 @@ enum CaptionsName {
 impl IndexVerb {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
         let options = self.options()?;
-        let sources = ingest::open(&self.sources, options.patience)?;
-        let (_engine, collection, _gone) = self.collection(shared)?;
-        if collection.model() == DEFAULT_MODEL && self.model.is_none() {
+        let mut sources = ingest::open(&self.sources, options.patience)?;
+        let (engine, collection, _gone) = self.collection(shared)?;
+        let shadow = match self.shadow {
+            true => Some(engine.shadow(collection.name(), self.model.as_deref())?),
+            false => None,
+        };
+        if self.sources.is_empty() {
+            if shadow.is_none() {
+                return Err(Error::invalid("no SOURCE", format!("expected {FORMS}")));
+            }
+            sources.push(Box::new(Items::of(collection.clone())));
+        }
+        if collection.model() == DEFAULT_MODEL && self.model.is_none() && shadow.is_none() {
             eprintln!(
                 "model: demo, which knows emoji scenes only; for photographs: --model openai/clip-vit-base-patch32"
             );
         }
         let describer = self.describer(shared, collection.model())?;
-        let options = IndexOptions { describer, ..options };
+        let options = IndexOptions { describer, shadow, ..options };
         let cancel = on_interrupt()?;
         let job = Job { verb: self, json: shared.json, collection, sources, options, cancel };
         match self.watch {
@@ -173,7 +191,10 @@ impl IndexVerb {
             }
             false => (engine, None),
         };
-        let collection = engine.collection_or_new(name, model)?;
+        let collection = match self.shadow {
+            true => engine.collection(name)?,
+            false => engine.collection_or_new(name, model)?,
+        };
         Ok((engine, collection, gone))
     }
 }
@@ -204,9 +225,24 @@ impl Job<'_> {
         }
         written?;
         if !self.cancel.is_set() && !self.options.dry_run {
-            self.collection.settle()?;
+            match &self.options.shadow {
+                None => self.collection.settle()?,
+                Some(shadow) => self.tell_shadow(shadow)?,
+            }
         }
         Ok(summary)
+    }
+
+    /// Makes a shadow ready, and says how far it is.
+    fn tell_shadow(&self, shadow: &Shadow) -> Result<()> {
+        shadow.settle()?;
+        let (name, items) = (self.collection.name(), self.collection.info()?.items);
+        let next = match items.saturating_sub(shadow.len()) {
+            0 => format!("switch to it: eyeshot collection flip {name}"),
+            missing => format!("{missing} are missing"),
+        };
+        eprintln!("shadow: {} of {items} items have vectors of {}; {next}", shadow.len(), shadow.model());
+        Ok(())
     }
 
     /// Runs whenever there is a reason, until it is asked to stop.

@@ -11,6 +11,7 @@ use super::matcher::Matcher;
 use super::picture::Shelf;
 use super::recall::{Recalled, Watch};
 use super::refetch::Afar;
+use super::shadow::{Beside, Gone};
 use super::space::Space;
 use super::timing::{Timed, Timing};
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ use crate::types::{ContentHash, Item, ItemId, Modality};
 use image::RgbImage;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 /// The most captions that guide a graph of pictures: more than these add little (see `benches/README.md`).
 const GUIDES: usize = 100_000;
@@ -29,8 +30,10 @@ const GUIDES: usize = 100_000;
 pub struct Collection {
     pub(super) store: Arc<Store>,
     pub(super) record: CollectionRecord,
-    pub(super) images: Space,
-    pub(super) captions: Space,
+    pub(super) images: Arc<Space>,
+    pub(super) captions: Arc<Space>,
+    /// Its other model's spaces.
+    pub(super) beside: Beside,
     /// Held while a batch is numbered, written and made visible: one writer at a time.
     pub(super) writer: Mutex<Counters>,
     /// What filters ask; there from the first filtered query on.
@@ -43,9 +46,9 @@ pub struct Collection {
     pub(super) afar: Arc<Afar>,
     /// Has some searches checked.
     pub(super) watch: Arc<Watch>,
-    pub(super) counts: Counts,
-    encoders: Arc<Encoders>,
-    encoder: OnceLock<Arc<Batched>>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) encoders: Arc<Encoders>,
+    pub(super) encoder: OnceLock<Arc<Batched>>,
 }
 
 /// What it has done since it was opened.
@@ -59,8 +62,10 @@ pub(super) struct Counts {
     pub written: AtomicU64,
 }
 
-/// The next numbers to give.
+/// The next numbers to give, while any are given.
 pub(super) struct Counters {
+    /// Whether it was flipped, so that another takes its writes.
+    pub switched: bool,
     pub item: u64,
     pub image_slot: u32,
     pub caption_slot: u32,
@@ -75,6 +80,9 @@ pub struct Info {
     pub items: usize,
     /// Its active spaces.
     pub spaces: Vec<SpaceInfo>,
+    /// Those of its other model, where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadow: Vec<SpaceInfo>,
     /// The matcher that reranks its hits; None where none was named. This process's affair, and so no part of what is printed.
     #[serde(skip)]
     pub matcher: Option<String>,
@@ -149,12 +157,14 @@ impl Collection {
         afar: Arc<Afar>,
         record: CollectionRecord,
     ) -> Result<Self> {
-        let images = Space::open(&store, space_of(&record, Modality::Image)?)?;
-        let captions = Space::open(&store, space_of(&record, Modality::Caption)?)?;
+        let images = Arc::new(Space::open(&store, space_of(&record, Modality::Image)?)?);
+        let captions = Arc::new(Space::open(&store, space_of(&record, Modality::Caption)?)?);
         // Captions are what text queries look like: a graph of pictures that is due anyway is built for them.
         images.guide(&if images.wants_graph() { captions.sample(GUIDES) } else { vec![] })?;
         captions.guide(&[])?;
+        let beside = Beside::stored(&record.shadow);
         let writer = Mutex::new(Counters {
+            switched: false,
             item: store.next_item(record.id)?,
             image_slot: store.next_slot(images.record.id)?,
             caption_slot: store.next_slot(captions.record.id)?,
@@ -165,6 +175,7 @@ impl Collection {
             record,
             images,
             captions,
+            beside,
             writer,
             fields,
             words,
@@ -189,17 +200,11 @@ impl Collection {
 
     /// What it holds. Loads no model.
     pub fn info(&self) -> Result<Info> {
-        let space = |s: &Space| SpaceInfo {
-            model: s.record.model.clone(),
-            modality: s.record.modality,
-            dim: s.record.dim,
-            vectors: s.len(),
-        };
-        let spaces = vec![space(&self.images), space(&self.captions)];
         Ok(Info {
             name: self.name().to_owned(),
             items: self.images.len(),
-            spaces,
+            spaces: vec![self.images.info(), self.captions.info()],
+            shadow: self.shadow_info()?,
             matcher: self.encoders.matcher_name(self.model()).map(str::to_owned),
             answerer: self.encoders.answerer_name(self.model()).map(str::to_owned),
             bytes: self.store.bytes()?,
@@ -208,9 +213,9 @@ impl Collection {
 
     /// What it has done, and what its spaces are like: for those who watch.
     pub fn activity(&self) -> Activity {
-        let spaces = [&self.images, &self.captions].map(Space::state).to_vec();
+        let spaces = [&self.images, &self.captions].map(|space| space.state()).to_vec();
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { searches, reranks, looked, remembered, ingests, written } = &self.counts;
+        let Counts { searches, reranks, looked, remembered, ingests, written } = &*self.counts;
         Activity {
             searches: searches.read(),
             reranks: reranks.read(),
@@ -333,14 +338,24 @@ impl Collection {
 
     /// Removes items by key, all at once; returns how many were there.
     pub fn remove_keys(&self, keys: &[String]) -> Result<usize> {
-        let _writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut writer = self.writer()?;
+        let mut ids = Vec::with_capacity(keys.len());
+        for key in keys {
+            ids.extend(self.manifest(key)?.map(|manifest| manifest.item));
+        }
+        self.remove_held(&mut writer, &ids)
+    }
+
+    /// Removes items, all at once, for whoever holds `writer`; returns how many were there.
+    pub(super) fn remove_held(&self, _writer: &mut Counters, ids: &[ItemId]) -> Result<usize> {
         let mut batch = Batch::default();
         let (mut images, mut captions, mut fields, mut removed) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        for key in keys {
-            let Some(manifest) = self.manifest(key)? else { continue };
-            let Some(item) = self.item(manifest.item)? else { continue };
+        let (shadow, mut gone) = (self.shadow()?, Gone::default());
+        for id in ids {
+            let Some(item) = self.item(*id)? else { continue };
             batch.remove_item(self.record.id, &item);
             captions.extend(self.captions.slots_of(item.id));
+            shadow.iter().for_each(|shadow| shadow.retire(item.id, &mut batch, &mut gone));
             for slot in self.images.slots_of(item.id) {
                 images.push(slot);
                 fields.push((slot, item.clone()));
@@ -356,7 +371,20 @@ impl Collection {
         self.remove_words(fields.iter().map(|(_, item)| item.id));
         self.images.remove(&images);
         self.captions.remove(&captions);
+        shadow.iter().for_each(|shadow| shadow.hide(&gone));
         Ok(removed)
+    }
+
+    /// The right to write.
+    ///
+    /// # Errors
+    /// [`Error::Switched`] where the collection was flipped.
+    pub(super) fn writer(&self) -> Result<MutexGuard<'_, Counters>> {
+        let writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match writer.switched {
+            true => Err(Error::Switched { collection: self.name().to_owned() }),
+            false => Ok(writer),
+        }
     }
 
     /// Waits until the graphs are built and stored, where they are due, so that the next opening finds them.

@@ -8,8 +8,9 @@
 //!    a `caller` who has left is not worked for.
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
-//! 5. `upsert`     encodes a batch, writes records, vectors and manifest in one atomic batch, then makes it visible.
+//! 5. `upsert`     encodes a batch (`embed`), writes records, vectors and manifest in one atomic batch, then makes it visible.
 //!    `captions` writes some from pictures, and drops those that lie, where ingestion asks for it.
+//!    `shadow` holds another model's vectors of the same items, until they serve.
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
 //! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
 //!    `browse` lists items and fields for those who look around; `duplicates` finds what is there twice.
@@ -30,6 +31,7 @@ mod captions;
 mod collection;
 pub mod decode;
 mod duplicates;
+mod embed;
 mod encoders;
 mod eyes;
 pub mod fetch;
@@ -46,6 +48,7 @@ mod recall;
 mod recent;
 mod refetch;
 mod rerank;
+mod shadow;
 mod sides;
 mod space;
 mod timing;
@@ -70,13 +73,14 @@ pub use queue::{Load, QueueOptions};
 pub use recall::{RECALLS, Recalled};
 pub use refetch::Refetch;
 pub use rerank::fused;
+pub use shadow::Shadow;
 pub use timing::{BOUNDS, Timed};
 pub use upsert::NewItem;
 
 use crate::error::{Error, Result};
-use crate::store::{Batch, CollectionRecord, SpaceRecord, Store};
-use crate::types::Modality;
+use crate::store::{Batch, CollectionRecord, Store};
 use encoders::Encoders;
+use space::Space;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -115,7 +119,7 @@ pub struct Engine {
     watch: Arc<recall::Watch>,
     afar: Arc<refetch::Afar>,
     open: Mutex<HashMap<String, Arc<Collection>>>,
-    /// Held while a collection is made, so that two who ask for one name make one.
+    /// Held while a collection's record is made, changed or removed, so that two who ask for one name make one.
     making: Mutex<()>,
 }
 
@@ -184,8 +188,37 @@ impl Engine {
         }
     }
 
+    /// The shadow of a collection: the spaces of another model, to be filled ([`Collection::fill`]) while the active ones serve.
+    /// Begun with `model` where there is none yet.
+    pub fn shadow(&self, name: &str, model: Option<&str>) -> Result<Arc<Shadow>> {
+        // Before others wait, since it may have to be fetched.
+        model.map_or(Ok(()), |model| self.encoders.get(model).map(drop))?;
+        let _making = self.making();
+        self.collection(name)?.cast_shadow(model)
+    }
+
+    /// Switches a collection to its shadow's model, which from then on answers queries and embeds what comes; the model before
+    /// becomes the shadow. Items that the shadow lacks are removed, if that is asked for. Queries go on meanwhile, each answered by
+    /// one of the two alone.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no shadow, [`Error::Incomplete`] where it lacks items.
+    pub fn flip(&self, name: &str, remove_missing: bool) -> Result<Arc<Collection>> {
+        let _making = self.making();
+        let new = Arc::new(self.collection(name)?.flip(remove_missing)?);
+        self.opened().insert(name.to_owned(), new.clone());
+        Ok(new)
+    }
+
+    /// Drops the shadow of a collection; what serves stays.
+    pub fn drop_shadow(&self, name: &str) -> Result<()> {
+        let _making = self.making();
+        self.collection(name)?.drop_shadow()
+    }
+
     /// Removes a collection and all it holds; files that were indexed stay.
     pub fn drop_collection(&self, name: &str) -> Result<()> {
+        let _making = self.making();
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
         self.opened().remove(name);
         self.store.drop_collection(&record)
@@ -257,7 +290,7 @@ impl Engine {
 
     /// Whether it was made now.
     fn create_where_missing(&self, name: &str, model: &str) -> Result<bool> {
-        let _making = self.making.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _making = self.making();
         if self.store.collection(name)?.is_some() {
             return Ok(false);
         }
@@ -266,17 +299,9 @@ impl Engine {
     }
 
     fn create(&self, name: &str, encoder: &Encoder) -> Result<()> {
-        let space = |modality| -> Result<SpaceRecord> {
-            Ok(SpaceRecord {
-                id: self.store.next_number()?,
-                modality,
-                model: encoder.name().to_owned(),
-                fingerprint: encoder.fingerprint().to_owned(),
-                dim: encoder.dim(),
-            })
-        };
-        let spaces = vec![space(Modality::Image)?, space(Modality::Caption)?];
-        let record = CollectionRecord { id: self.store.next_number()?, name: name.to_owned(), spaces };
+        let spaces = Space::records(&self.store, encoder)?;
+        let (id, name, shadow) = (self.store.next_number()?, name.to_owned(), vec![]);
+        let record = CollectionRecord { id, name, spaces, shadow };
         let mut batch = Batch::default();
         batch.put_collection(&record)?;
         self.store.commit(batch)
@@ -295,6 +320,10 @@ impl Engine {
             false => format!("there are: {}", names.join(", ")),
         };
         Error::NotFound { kind: "collection", name: name.to_owned(), fix }
+    }
+
+    fn making(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn opened(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Collection>>> {

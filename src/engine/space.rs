@@ -1,11 +1,12 @@
 //! The vectors of one encoder and one modality: an index of slots, and whose each slot is.
 
-use super::collection::SpaceState;
+use super::collection::{SpaceInfo, SpaceState};
+use super::encoders::Encoder;
 use super::recall::{Check, Tally};
 use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
-use crate::types::ItemId;
+use crate::types::{ItemId, Modality};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -38,6 +39,20 @@ struct Owners {
 }
 
 impl Space {
+    /// Records of new spaces for an encoder's vectors, of pictures and of captions.
+    pub fn records(store: &Store, encoder: &Encoder) -> Result<Vec<SpaceRecord>> {
+        let record = |modality| -> Result<SpaceRecord> {
+            Ok(SpaceRecord {
+                id: store.next_number()?,
+                modality,
+                model: encoder.name().to_owned(),
+                fingerprint: encoder.fingerprint().to_owned(),
+                dim: encoder.dim(),
+            })
+        };
+        Ok(vec![record(Modality::Image)?, record(Modality::Caption)?])
+    }
+
     /// Fills a space with what the store holds.
     pub fn open(store: &Arc<Store>, record: SpaceRecord) -> Result<Self> {
         Self::open_with(store, record, Params::default())
@@ -206,6 +221,12 @@ impl Space {
         }
     }
 
+    /// What it is, for those who ask what a collection holds.
+    pub fn info(&self) -> SpaceInfo {
+        let SpaceRecord { model, modality, dim, .. } = self.record.clone();
+        SpaceInfo { model, modality, dim, vectors: self.len() }
+    }
+
     /// How many vectors it holds.
     pub fn len(&self) -> usize {
         self.vectors.index.len()
@@ -300,7 +321,6 @@ mod tests {
     use super::super::recall::Watch;
     use super::*;
     use crate::store::{Batch, CollectionRecord};
-    use crate::types::Modality;
 
     const DIM: usize = 8;
 
@@ -339,7 +359,8 @@ mod tests {
         };
         let (store, space) = open();
         let mut batch = Batch::default();
-        let collection = CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()] };
+        let collection =
+            CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()], shadow: vec![] };
         batch.put_collection(&collection).unwrap();
         store.commit(batch).unwrap();
         put(&store, &space, 0..300);
@@ -376,7 +397,8 @@ mod tests {
         let params = Params { scan_below: 100, tail_limit: 50, ..Params::default() };
         let store = Arc::new(Store::open(home.path()).unwrap());
         let mut batch = Batch::default();
-        let collection = CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()] };
+        let collection =
+            CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()], shadow: vec![] };
         batch.put_collection(&collection).unwrap();
         store.commit(batch).unwrap();
         let space = Space::open_with(&store, record, params).unwrap();

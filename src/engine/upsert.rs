@@ -1,6 +1,8 @@
 //! Upsert: a batch is encoded, written in one atomic batch, and then visible.
 
 use super::collection::{Collection, Counters};
+use super::embed::{self, Picture};
+use super::shadow::Gone;
 use crate::error::{Error, Result};
 use crate::models::Pixels;
 use crate::store::{self, Batch, Manifest};
@@ -61,6 +63,8 @@ struct Visible {
     gone_fields: Vec<(u32, Item)>,
     /// What replaced items were made of.
     gone_hashes: Vec<ContentHash>,
+    /// Their vectors in the shadow, which has yet to see what they are now.
+    gone_beside: Gone,
 }
 
 impl Collection {
@@ -80,51 +84,22 @@ impl Collection {
 
     /// Step 1, beside other writers: vectors for all.
     fn encode(&self, mut batch: Vec<NewItem>) -> Result<Vec<Encoded>> {
-        let pixels: Vec<(usize, Pixels)> =
-            batch.iter_mut().enumerate().filter_map(|(at, new)| Some((at, new.pixels.take()?))).collect();
-        let (places, pixels): (Vec<usize>, Vec<Pixels>) = pixels.into_iter().unzip();
-        let span = tracing::info_span!("encode", input = "image", inputs = pixels.len() as i64).entered();
-        let made = if pixels.is_empty() { vec![] } else { self.encoder()?.embed_pixels(&pixels)? };
-        drop(span);
-        let mut images: HashMap<usize, Vec<f32>> = places.into_iter().zip(made).collect();
-        let by_hash: HashMap<ContentHash, usize> = images.keys().map(|at| (batch[*at].hash, *at)).collect();
-        for (at, new) in batch.iter().enumerate() {
-            if images.contains_key(&at) {
-                continue;
-            }
-            let beside = by_hash.get(&new.hash).and_then(|other| images.get(other)).cloned();
-            images.insert(at, beside.map_or_else(|| self.vector_of_hash(new), Ok)?);
-        }
-        let mut captions = self.encode_captions(&batch)?;
-        let take = |(at, new)| Encoded {
-            new,
-            image: images.remove(&at).unwrap_or_default(),
-            captions: captions.remove(0),
-        };
-        Ok(batch.into_iter().enumerate().map(take).collect())
-    }
-
-    /// The captions' vectors, item by item; equal captions are encoded once.
-    fn encode_captions(&self, batch: &[NewItem]) -> Result<Vec<Vec<Vec<f32>>>> {
-        let mut texts: Vec<&str> = batch.iter().flat_map(|new| &new.captions).map(String::as_str).collect();
-        texts.sort_unstable();
-        texts.dedup();
-        let vectors = if texts.is_empty() { vec![] } else { self.encoder()?.embed_texts(&texts)? };
-        let vector =
-            |text: &String| texts.binary_search(&text.as_str()).ok().and_then(|at| vectors.get(at)).cloned();
-        Ok(batch.iter().map(|new| new.captions.iter().filter_map(vector).collect()).collect())
-    }
-
-    fn vector_of_hash(&self, new: &NewItem) -> Result<Vec<f32>> {
-        let known = self.known(&new.hash)?.and_then(|item| self.images.vector_of(item.id));
-        known.ok_or_else(|| {
-            Error::invalid(format!("{}: no pixels, and no item has its bytes", new.key), "decode it first")
-        })
+        let pixels: Vec<Option<Pixels>> = batch.iter_mut().map(|new| new.pixels.take()).collect();
+        let pictures = batch.iter().zip(pixels);
+        let pictures = pictures.map(|(new, pixels)| Picture { key: &new.key, hash: new.hash, pixels });
+        let encoder = || self.encoder().map(Arc::as_ref);
+        let known =
+            |hash: &ContentHash| Ok(self.known(hash)?.and_then(|item| self.images.vector_of(item.id)));
+        let images = embed::pictures(encoder, pictures.collect(), known)?;
+        let texts: Vec<&[String]> = batch.iter().map(|new| new.captions.as_slice()).collect();
+        let captions = embed::captions(encoder, &texts)?;
+        let all = batch.into_iter().zip(images).zip(captions);
+        Ok(all.map(|((new, image), captions)| Encoded { new, image, captions }).collect())
     }
 
     /// Step 2, one writer at a time: numbers, one atomic and flushed batch, then visible.
     fn write(&self, encoded: Vec<Encoded>) -> Result<HashMap<String, ItemId>> {
-        let mut counters = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut counters = self.writer()?;
         let mut next = Counters { ..*counters };
         let mut batch = Batch::default();
         let mut visible = Visible::default();
@@ -152,6 +127,9 @@ impl Collection {
         self.remove_fields(&visible.gone_fields);
         self.images.remove(&visible.gone_images);
         self.captions.remove(&visible.gone_captions);
+        if let Some(shadow) = self.shadow()? {
+            shadow.hide(&visible.gone_beside);
+        }
         self.store.drop_uploads(self.record.id, &visible.gone_hashes)?;
         for space in [&self.images, &self.captions] {
             // The batch is durable whether this works or not; what could not be sealed now is with a later batch.
@@ -172,7 +150,7 @@ impl Collection {
         let image = store::kept(&image);
         let id = match self.manifest(&new.key)? {
             Some(manifest) => {
-                self.retire(manifest.item, batch, visible)?;
+                self.retire(manifest.item, &new, batch, visible)?;
                 manifest.item
             }
             None => {
@@ -211,9 +189,13 @@ impl Collection {
         Ok(id)
     }
 
-    /// Takes away what a replaced item leaves: its old hash and its old vectors.
-    fn retire(&self, id: ItemId, batch: &mut Batch, visible: &mut Visible) -> Result<()> {
+    /// Takes away what an item leaves that `new` replaces: its old hash and its old vectors.
+    fn retire(&self, id: ItemId, new: &NewItem, batch: &mut Batch, visible: &mut Visible) -> Result<()> {
         let old = self.item(id)?;
+        let same = old.as_ref().is_some_and(|old| (old.hash, &old.captions) == (new.hash, &new.captions));
+        if let (false, Some(shadow)) = (same, self.shadow()?) {
+            shadow.retire(id, batch, &mut visible.gone_beside);
+        }
         if let Some(old) = &old {
             batch.remove_hash(self.record.id, old);
             visible.gone_hashes.push(old.hash);

@@ -4,7 +4,9 @@ use super::errors::Stage;
 use super::occupancy::Clock;
 use super::pipeline::Run;
 use super::prepare::Task;
+use super::report::Refusal;
 use super::sources::Listed;
+use super::target::{Due, Target};
 use crate::error::Result;
 use crate::types::ContentHash;
 use crossbeam_channel::Sender;
@@ -26,7 +28,7 @@ pub(super) struct Listing {
 pub(super) fn list<'a>(run: Run<'a>, clock: &Clock, todo: &Sender<Task<'a>>) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut images = 0;
-    let stamp = run.options.stamp();
+    let (stamp, target) = (run.options.stamp(), Target::of(run.collection, run.options));
     for source in run.sources {
         let mut whole = true;
         if source.is_one_piece() && !run.options.has_piece(source.name()) {
@@ -46,12 +48,18 @@ pub(super) fn list<'a>(run: Run<'a>, clock: &Clock, todo: &Sender<Task<'a>>) -> 
                     images += 1;
                     run.tally.listed(images, false);
                     entry.stamp.push_str(&stamp);
-                    if run.collection.manifest(&entry.key)?.is_some_and(|known| known.stamp == entry.stamp) {
-                        run.tally.unchanged(&entry.key);
-                    } else if run.options.dry_run {
-                        run.tally.due(&entry.key);
-                    } else if todo.send(Task { source: source.as_ref(), entry }).is_err() {
-                        return Ok(listing);
+                    match target.due(&entry)? {
+                        Due::Nothing => run.tally.unchanged(&entry.key),
+                        Due::Refuse(reason) => {
+                            let refusal = Refusal { key: entry.key, reason: reason.to_owned() };
+                            run.tally.refused(refusal, Stage::List, 1);
+                        }
+                        Due::Fetch if run.options.dry_run => run.tally.due(&entry.key),
+                        Due::Fetch => {
+                            if todo.send(Task { source: source.as_ref(), entry }).is_err() {
+                                return Ok(listing);
+                            }
+                        }
                     }
                 }
                 Listed::Refused(refusal) => {

@@ -9,6 +9,7 @@
 //! 5. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
 //! 6. `listing`  at the end, if asked, removes what the sources no longer list.
 //!
+//! `target` is the collection, or its shadow: another model's vectors of the same items, filled while the one before serves.
 //! `report` counts it all and tells a [`Reporter`], `errors` keeps what failed in a file, `occupancy` says which step the others
 //! waited for; `watch` waits for the next run's reason; `options` are the settings, checked once.
 //!
@@ -24,6 +25,7 @@ mod prepare;
 mod report;
 mod sidecar;
 mod sources;
+mod target;
 mod watch;
 mod writer;
 
@@ -32,7 +34,7 @@ pub use occupancy::{Occupancy, limiting};
 pub use options::{Captions, IndexOptions, Shard};
 pub use report::{Cancel, Captioned, Event, Refusal, Reporter, Silent, Summary};
 pub use sources::{
-    Beside, Entry, FORMS, Fetched, Folder, Listed, Part, Place, Sidecar, SidecarKind, Source, open,
+    Beside, Entry, FORMS, Fetched, Folder, Items, Listed, Part, Place, Sidecar, SidecarKind, Source, open,
     open_folders,
 };
 pub use watch::Watch;

@@ -2,7 +2,7 @@
 
 use super::errors::{ErrorReport, Failed};
 use crate::engine::decode::Limits;
-use crate::engine::{Describer, Patience};
+use crate::engine::{Describer, Patience, Shadow};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::str::FromStr;
@@ -19,6 +19,8 @@ pub struct IndexOptions {
     pub captions: Captions,
     /// What writes captions where there are none, and may judge those that are brought.
     pub describer: Option<Arc<Describer>>,
+    /// The collection's shadow, where the run fills that: items that are there get its model's vectors beside those that serve.
+    pub shadow: Option<Arc<Shadow>>,
     /// Whether items of these sources are removed when their image is gone.
     pub prune: bool,
     /// Which part of the images this run does; None for all.
@@ -43,6 +45,7 @@ impl Default for IndexOptions {
             workers,
             captions: Captions::Sidecar,
             describer: None,
+            shadow: None,
             prune: false,
             shard: None,
             dry_run: false,
@@ -81,6 +84,15 @@ impl IndexOptions {
             IndexOptions { only: Some(_), prune: true, .. } => {
                 let what = "pruning while only what failed is looked at";
                 Err(Error::invalid(what, "leave --prune to a run without --retry-failed"))
+            }
+            IndexOptions { shadow: Some(_), prune: true, .. } => {
+                let what = "pruning while a shadow is filled";
+                Err(Error::invalid(what, "leave --prune to a run without --shadow"))
+            }
+            IndexOptions { shadow: Some(_), describer: Some(_), .. }
+            | IndexOptions { shadow: Some(_), captions: Captions::None, .. } => {
+                let what = "captions for a shadow, which has those that the items have";
+                Err(Error::invalid(what, "leave --captions to a run without --shadow"))
             }
             IndexOptions { workers: 0, .. } => {
                 Err(Error::invalid("0 threads to decode", "expected at least 1"))

@@ -6,6 +6,7 @@ use super::options::IndexOptions;
 use super::report::{Refusal, reason, tries};
 use super::sidecar;
 use super::sources::{Entry, Fetched, Source};
+use super::target::{CHANGED, Target};
 use crate::engine::{Collection, Gate, Held, NewItem, Sketch, decode};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
@@ -46,7 +47,7 @@ const UNTOLD: u64 = 4 << 20;
 /// What the threads share: the collection, the settings, and two bounds on memory. A thread takes from `bytes` first and
 /// then from `pixels`, always in that order, so that no two can wait for one another.
 pub(super) struct Workshop<'a> {
-    collection: &'a Collection,
+    pub target: Target<'a>,
     options: &'a IndexOptions,
     bytes: Gate,
     pixels: Gate,
@@ -56,7 +57,8 @@ pub(super) struct Workshop<'a> {
 impl<'a> Workshop<'a> {
     pub fn new(collection: &'a Collection, options: &'a IndexOptions) -> Self {
         let (bytes, pixels) = (Gate::new(options.limits.bytes), Gate::new(options.limits.memory));
-        Workshop { collection, options, bytes, pixels, clock: Clock::default() }
+        let target = Target::of(collection, options);
+        Workshop { target, options, bytes, pixels, clock: Clock::default() }
     }
 
     /// Fetches what a task names.
@@ -119,7 +121,10 @@ impl<'a> Workshop<'a> {
             source: source.name().to_owned(),
             stamp: entry.stamp.clone(),
         };
-        let known = self.collection.known(&hash)?;
+        if !self.target.takes(&entry.key, &hash)? {
+            return Err(Fault::OfImage(Error::image(CHANGED)));
+        }
+        let known = self.target.known(&hash)?;
         if let Some(known) = &known {
             (item.width, item.height, item.format) = (known.width, known.height, known.format.clone());
             (item.taken, item.exif) = (known.taken, known.exif.clone());
@@ -134,7 +139,7 @@ impl<'a> Workshop<'a> {
         let image = opened.decode().map_err(Fault::OfImage)?;
         let sketch = describer.map(|describer| describer.prepare(&image)).transpose()?;
         if known.is_none() {
-            item.pixels = Some(self.collection.prepare(&image)?);
+            item.pixels = Some(self.target.prepare(&image)?);
             (item.width, item.height, item.format) = (facts.width, facts.height, facts.format.to_owned());
             (item.taken, item.exif) = (facts.taken, facts.exif);
         }

@@ -4,6 +4,7 @@ use super::errors::Stage;
 use super::pipeline::{Due, Run};
 use super::prepare::{Fault, Outcome, Prepared, Task, Workshop};
 use super::report::{Refusal, reason};
+use super::target::CHANGED;
 use crate::engine::{Described, NewItem, Sketch};
 use crate::error::{Error, Result};
 use crossbeam_channel::Receiver;
@@ -71,9 +72,12 @@ impl<'a> Writer<'a> {
         let described = self.describe(&mut items, sketches)?;
         let (written, reused) =
             (items.len() as u64, items.iter().filter(|item| item.pixels.is_none()).count() as u64);
-        self.run.collection.upsert(items)?;
+        let changed = self.workshop.target.write(items)?;
         self.run.tally.described(&described);
-        self.run.tally.indexed(written, reused);
+        self.run.tally.indexed(written - changed.len() as u64, reused);
+        for key in changed {
+            self.run.tally.refused(Refusal { key, reason: CHANGED.to_owned() }, Stage::Encode, 1);
+        }
         Ok(())
     }
 
@@ -96,7 +100,7 @@ impl<'a> Writer<'a> {
     fn reuse(&self, items: &mut [NewItem]) -> Result<()> {
         let mut here = HashSet::new();
         for item in items {
-            if !here.insert(item.hash) || self.run.collection.known(&item.hash)?.is_some() {
+            if !here.insert(item.hash) || self.workshop.target.known(&item.hash)?.is_some() {
                 item.pixels = None;
             }
         }

@@ -5,7 +5,7 @@ use super::http::Thumbnails;
 use super::settings::Settings;
 use super::sources::Sources;
 use super::work::Work;
-use crate::engine::{Collection, Engine};
+use crate::engine::{Collection, Engine, Info};
 use crate::error::Result;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -50,6 +50,11 @@ impl App {
     /// The collection of that name, or the default one.
     pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
         self.engine.collection(collection_name(name))
+    }
+
+    /// Switches the collection of that name, or the default one, to its shadow's model.
+    pub fn flip(&self, name: &str, remove_missing: bool) -> Result<Info> {
+        self.engine.flip(collection_name(name), remove_missing)?.info()
     }
 
     /// Removes the collection of that name, and what is remembered of it.

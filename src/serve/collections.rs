@@ -43,6 +43,28 @@ impl Collections for App {
         Ok(Response::new(pb::ListCollectionsResponse { collections }))
     }
 
+    async fn flip(
+        &self,
+        request: Request<pb::FlipCollectionRequest>,
+    ) -> Result<Response<pb::FlipCollectionResponse>, Status> {
+        may_write(&request)?;
+        let (deadline, request, app) = (deadline(request.metadata()), request.into_inner(), self.clone());
+        let flipped = self.work.run(deadline, move |_| app.flip(&request.name, request.remove_missing));
+        let collection = Some(convert::collection(flipped.await?));
+        Ok(Response::new(pb::FlipCollectionResponse { collection }))
+    }
+
+    async fn drop_shadow(
+        &self,
+        request: Request<pb::DropShadowRequest>,
+    ) -> Result<Response<pb::DropShadowResponse>, Status> {
+        may_write(&request)?;
+        let (deadline, request, app) = (deadline(request.metadata()), request.into_inner(), self.clone());
+        let drop = move |_: &_| app.engine.drop_shadow(convert::collection_name(&request.name));
+        self.work.run(deadline, drop).await?;
+        Ok(Response::new(pb::DropShadowResponse {}))
+    }
+
     async fn delete(
         &self,
         request: Request<pb::DeleteCollectionRequest>,

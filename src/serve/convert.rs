@@ -33,7 +33,8 @@ pub fn status(error: Error) -> Status {
         Error::Exists { .. } => Code::AlreadyExists,
         Error::Forbidden { .. } => Code::PermissionDenied,
         Error::Unsupported { .. } => Code::Unimplemented,
-        Error::OtherModel { .. } | Error::Model { .. } => Code::FailedPrecondition,
+        Error::OtherModel { .. } | Error::Incomplete { .. } | Error::Model { .. } => Code::FailedPrecondition,
+        Error::Switched { .. } => Code::Aborted,
         Error::Overloaded { .. } | Error::Busy { .. } => Code::ResourceExhausted,
         Error::Late => Code::DeadlineExceeded,
         Error::Cancelled => Code::Cancelled,
@@ -288,6 +289,7 @@ pub fn collection(info: Info) -> pb::Collection {
         name: info.name,
         items: info.items as u64,
         spaces: info.spaces.into_iter().map(space).collect(),
+        shadow: info.shadow.into_iter().map(space).collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use super::convert;
 use super::proto::v1 as pb;
 use crate::engine::Collection;
 use crate::error::{Error, Result};
-use crate::ingest::{self, Cancel, Captions, Event, IndexOptions, Reporter, Summary};
+use crate::ingest::{self, Cancel, Captions, Event, IndexOptions, Items, Reporter, Source, Summary};
 use crate::types::uri;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,16 +73,35 @@ pub async fn start(
 /// A run that may be made.
 struct Run {
     collection: Arc<Collection>,
-    sources: Vec<PathBuf>,
+    sources: Vec<Box<dyn Source>>,
     options: IndexOptions,
 }
 
 impl Run {
     fn of(app: &App, request: pb::IndexRequest) -> Result<Self> {
-        if request.sources.is_empty() {
+        if request.sources.is_empty() && !request.shadow {
             return Err(Error::invalid("no sources", "name at least one folder"));
         }
         let name = convert::collection_name(&request.collection);
+        let model = Some(request.model.as_str()).filter(|model| !model.is_empty());
+        let collection = match request.shadow {
+            true => app.engine.collection(name)?,
+            false => Self::collection(app, name, &request)?,
+        };
+        let within = |source: &String| app.sources.within(&path(source)?, &collection);
+        let folders: Vec<PathBuf> = request.sources.iter().map(within).collect::<Result<_>>()?;
+        let sources: Vec<Box<dyn Source>> = match folders.is_empty() {
+            true => vec![Box::new(Items::of(collection.clone()))],
+            false => ingest::open_folders(&folders)?,
+        };
+        let shadow = request.shadow.then(|| app.engine.shadow(name, model)).transpose()?;
+        let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
+        let options = IndexOptions { captions, shadow, prune: request.prune, ..IndexOptions::default() };
+        Ok(Run { collection, sources, options })
+    }
+
+    /// The collection, made where there is none.
+    fn collection(app: &App, name: &str, request: &pb::IndexRequest) -> Result<Arc<Collection>> {
         let collection = match app.engine.collection(name) {
             Ok(collection) => collection,
             // Nothing was indexed there yet, so that only the operator's folders can be: no collection is made for others.
@@ -92,14 +111,10 @@ impl Run {
             }
             Err(error) => return Err(error),
         };
-        if !request.model.is_empty() {
-            app.engine.collection_or_new(name, Some(&request.model))?;
+        match request.model.is_empty() {
+            true => Ok(collection),
+            false => app.engine.collection_or_new(name, Some(&request.model)),
         }
-        let within = |source: &String| app.sources.within(&path(source)?, &collection);
-        let sources: Vec<PathBuf> = request.sources.iter().map(within).collect::<Result<_>>()?;
-        let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
-        let options = IndexOptions { captions, prune: request.prune, ..IndexOptions::default() };
-        Ok(Run { collection, sources, options })
     }
 }
 
@@ -113,9 +128,7 @@ async fn tell(
     let (heard, cancel) = (Heard::default(), Cancel::default());
     let (there, heard_there, cancel_there) = (app.clone(), heard.clone(), cancel.clone());
     let work = app.work.run(None, move |_| {
-        let summary = ingest::open_folders(&run.sources).and_then(|sources| {
-            ingest::sync(&run.collection, &sources, &run.options, &heard_there, &cancel_there)
-        });
+        let summary = ingest::sync(&run.collection, &run.sources, &run.options, &heard_there, &cancel_there);
         there.sources.forget(run.collection.name());
         summary
     });

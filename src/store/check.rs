@@ -2,7 +2,8 @@
 //!
 //! 1. An item, its manifest and its hash name one another, and its number was given.
 //! 2. Every vector, sealed or not, is whole, finite, of its space's length, in a slot that was given, and of an item that is.
-//! 3. An item has one vector of its picture in each image space, and one of each caption in each caption space.
+//! 3. An item has one vector of its picture in each image space, and one of each caption in each caption space; or, in a shadow,
+//!    none at all.
 //! 4. A tombstone stands for a sealed vector; a graph is the one that was published.
 
 use super::Store;
@@ -66,11 +67,32 @@ impl Check<'_> {
         self.manifests(record.id);
         self.hashes(record.id);
         for space in &record.spaces {
-            let held = self.vectors(space, &captions);
+            let held = self.space(space, &captions);
             self.owners(space, &captions, &held);
-            self.tombstones(space);
-            self.graph(space);
         }
+        let before = self.problems.len();
+        self.shadow(&record.shadow, &captions);
+        for problem in self.problems.iter_mut().skip(before) {
+            *problem = format!("shadow: {problem}");
+        }
+    }
+
+    /// The spaces of another model: not every item may be in them yet, but none by halves.
+    fn shadow(&mut self, spaces: &[SpaceRecord], captions: &HashMap<ItemId, usize>) {
+        let held: Vec<_> = spaces.iter().map(|space| (space, self.space(space, captions))).collect();
+        let mut there = captions.clone();
+        there.retain(|item, _| held.iter().any(|(_, held)| held.contains_key(item)));
+        for (space, held) in &held {
+            self.owners(space, &there, held);
+        }
+    }
+
+    /// How many vectors of a space each item has.
+    fn space(&mut self, space: &SpaceRecord, captions: &HashMap<ItemId, usize>) -> HashMap<ItemId, usize> {
+        let held = self.vectors(space, captions);
+        self.tombstones(space);
+        self.graph(space);
+        held
     }
 
     fn graph(&mut self, space: &SpaceRecord) {

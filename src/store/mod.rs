@@ -208,6 +208,14 @@ impl Store {
         self.sweep()
     }
 
+    /// Writes a collection's record that lists fewer spaces than it did, and removes what is stored of those.
+    pub fn drop_spaces(&self, record: &CollectionRecord) -> Result<()> {
+        let mut first = Batch::default();
+        first.put_collection(record)?;
+        self.commit(first)?;
+        self.sweep()
+    }
+
     /// Bytes that the store takes on disk.
     pub fn bytes(&self) -> Result<u64> {
         self.live().bytes()

@@ -27,14 +27,14 @@ pub(super) fn of_collection(
     take: &mut dyn FnMut(Part) -> Result<()>,
 ) -> Result<()> {
     let own = Key::OF_COLLECTIONS.map(|kind| Key::owned(kind, record.id));
-    let spaces = record.spaces.iter().flat_map(|s| [Key::next_slot(s.id), Key::vectors(s.id)]);
+    let spaces = record.all_spaces().flat_map(|s| [Key::next_slot(s.id), Key::vectors(s.id)]);
     for prefix in own.into_iter().chain(spaces) {
         for row in live.rows.scan(prefix) {
             let (key, value) = row?;
             take(Part::Row(key.to_vec(), value.to_vec()))?;
         }
     }
-    for space in record.spaces.iter().map(|s| s.id) {
+    for space in record.all_spaces().map(|s| s.id) {
         for block in live.blocks(space) {
             take(Part::Block(space, block?))?;
         }

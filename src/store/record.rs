@@ -16,6 +16,17 @@ pub struct CollectionRecord {
     pub name: String,
     /// Its active spaces. What is stored of a space that no collection lists is swept away.
     pub spaces: Vec<SpaceRecord>,
+    /// The spaces of another model, which are filled or kept while the active ones serve; none is the rule. A program that knows
+    /// nothing of them sweeps them away, and so leaves none that is out of date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadow: Vec<SpaceRecord>,
+}
+
+impl CollectionRecord {
+    /// The active spaces and the shadow's.
+    pub fn all_spaces(&self) -> impl Iterator<Item = &SpaceRecord> {
+        self.spaces.iter().chain(&self.shadow)
+    }
 }
 
 /// The vectors that one encoder made from one modality.
@@ -162,4 +173,23 @@ pub(super) fn unreadable(what: &str) -> Error {
 fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
         .map_err(|e| Error::Corrupt { reason: format!("a {what} record can't be read: {e}") })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A collection without a shadow reads and writes as it did before there were any.
+    #[test]
+    fn shadows_are_optional() {
+        let old = br#"{"id":3,"name":"c","spaces":[]}"#;
+        let mut record = collection(old).unwrap();
+        assert_eq!(record.shadow, []);
+        assert_eq!(json(&record).unwrap(), old);
+        let (modality, model) = (Modality::Image, "m".to_owned());
+        record.shadow = vec![SpaceRecord { id: 1, modality, model, fingerprint: "f".into(), dim: 2 }];
+        assert_eq!(collection(&json(&record).unwrap()).unwrap(), record);
+        assert_eq!(record.all_spaces().count(), 1);
+    }
 }

@@ -39,7 +39,7 @@ impl Store {
         for old in wanted {
             let mut record = CollectionRecord { id: self.number(&live)?, ..old.clone() };
             owners.collections.insert(old.id, record.id);
-            for space in &mut record.spaces {
+            for space in record.spaces.iter_mut().chain(&mut record.shadow) {
                 let id = self.number(&live)?;
                 owners.spaces.insert(space.id, id);
                 space.id = id;

@@ -39,7 +39,7 @@ impl Store {
     pub(super) fn known_spaces(&self, live: &Generation) -> Result<HashSet<u32>> {
         let mut spaces = HashSet::new();
         for row in live.rows.scan(Key::collections()) {
-            spaces.extend(record::collection(&row?.1)?.spaces.iter().map(|s| s.id));
+            spaces.extend(record::collection(&row?.1)?.all_spaces().map(|s| s.id));
         }
         Ok(spaces)
     }

@@ -25,22 +25,35 @@ pub fn model() -> String {
 pub struct Home {
     pub dir: TempDir,
     pub collection: Arc<Collection>,
-    engine: Engine,
+    pub engine: Engine,
     clock: AtomicU64,
+}
+
+fn open(dir: &Path) -> Engine {
+    let options = EngineOptions {
+        data: dir.join("data"),
+        models: ModelOptions { offline: true, ..ModelOptions::default() },
+        progress: Arc::new(models::Silent),
+    };
+    Engine::open(options).unwrap()
 }
 
 impl Home {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("photos")).unwrap();
-        let options = EngineOptions {
-            data: dir.path().join("data"),
-            models: ModelOptions { offline: true, ..ModelOptions::default() },
-            progress: Arc::new(models::Silent),
-        };
-        let engine = Engine::open(options).unwrap();
+        let engine = open(dir.path());
         let collection = engine.collection_or_new("test", Some(&model())).unwrap();
         Home { dir, collection, engine, clock: AtomicU64::new(0) }
+    }
+
+    /// The same after its process ended.
+    pub fn reopen(self) -> Self {
+        let Home { dir, collection, engine, clock } = self;
+        drop((collection, engine));
+        let engine = open(dir.path());
+        let collection = engine.collection("test").unwrap();
+        Home { dir, collection, engine, clock }
     }
 
     /// The folder that is indexed.

@@ -35,6 +35,8 @@ call $of.Search/QueryBatch "{\"queries\": [{\"collection\": \"$collection\", $te
 # A server that was told of no model to answer with says so.
 call $of.Answer/Ask "{\"collection\": \"$collection\", \"question\": \"is there a cat?\"}" '"conclusion"|unimplemented|failed_precondition|invalid_argument'
 call $of.Images/Delete "{\"collection\": \"$collection\", \"ids\": [\"$id\"]}" '"removed": *"1"'
+call $of.Collections/Flip "{\"name\": \"$collection\"}" not_found
+call $of.Collections/DropShadow "{\"name\": \"$collection\"}" not_found
 reflection=grpc-v1alpha call $of.Collections/Delete "{\"name\": \"$collection\"}" '^\{\}'
 call grpc.health.v1.Health/Check "{\"service\": \"$of.Search\"}" '"SERVING"'
 

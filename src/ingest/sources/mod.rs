@@ -6,6 +6,7 @@
 //! - `bucket`   objects of `s3://`, `gs://`, `az://` below a prefix
 //! - `tar`      webdataset shards: members of a tar, wherever it lies (`spool` brings it here)
 //! - `list`     tables of URLs with captions: CSV, TSV, JSON lines, Parquet, plain lines, standard input (`table` reads them)
+//! - `items`    what a collection holds, from where it lies
 //!
 //! `names` says what looks like an image, `siblings` joins images with the files that describe them, `braces` writes out
 //! `{000..150}`.
@@ -13,6 +14,7 @@
 mod braces;
 mod bucket;
 mod folder;
+mod items;
 mod list;
 mod names;
 mod siblings;
@@ -21,6 +23,7 @@ mod table;
 mod tar;
 
 pub use folder::Folder;
+pub use items::Items;
 
 use super::report::Refusal;
 use crate::engine::Patience;

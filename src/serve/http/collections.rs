@@ -75,3 +75,43 @@ pub async fn delete(
     app.work.run(app.patience(), move |_| there.drop_collection(&name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
+
+/// How a collection is to be switched.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flip {
+    /// Remove the items that the shadow lacks, rather than refuse.
+    remove_missing: bool,
+}
+
+/// Switches a collection to the model that filled its shadow (an index run with `shadow`). Each query is answered by one of the two
+/// models alone; the model before becomes the shadow, so that flipping again goes back. Refused (409), with how many, where items
+/// have no vectors in the shadow as they are now.
+#[utoipa::path(post, path = "/v1/collections/{collection}/flip", tag = "collections",
+    params(("collection" = String, Path)), request_body = Flip,
+    responses((status = 200, body = Collection), Failures))]
+pub async fn flip(
+    State(app): State<App>,
+    _: MayWrite,
+    Path(name): Path<String>,
+    Body(how): Body<Flip>,
+) -> Result<Json<Collection>, Failure> {
+    let there = app.clone();
+    // A model may have to be loaded first.
+    let info = app.work.run(None, move |_| there.flip(&name, how.remove_missing)).await?;
+    Ok(Json(info.into()))
+}
+
+/// Drops the shadow of a collection; what serves stays.
+#[utoipa::path(delete, path = "/v1/collections/{collection}/shadow", tag = "collections",
+    params(("collection" = String, Path)),
+    responses((status = 204, description = "It is gone"), Failures))]
+pub async fn drop_shadow(
+    State(app): State<App>,
+    _: MayWrite,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let there = app.clone();
+    app.work.run(app.patience(), move |_| there.engine.drop_shadow(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -20,9 +20,10 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct IndexBody {
     /// Folders and files of the server's machine: paths or `file://` URIs, within those indexed before or the server's
-    /// `--allow-root`.
+    /// `--allow-root`. With `shadow`, none for all items from where they lie.
+    #[serde(default)]
     sources: Vec<String>,
-    /// The model of a new collection; of one that is there, it must be the same.
+    /// The model of a new collection, or of a new shadow; of one that is there, it must be the same.
     model: Option<String>,
     /// Leave captions beside the images aside.
     #[serde(default)]
@@ -30,6 +31,9 @@ pub struct IndexBody {
     /// Remove items whose image is gone.
     #[serde(default)]
     prune: bool,
+    /// Re-embed the collection's items with another model, beside the vectors that go on serving, until it is flipped.
+    #[serde(default)]
+    shadow: bool,
 }
 
 /// How far a run is: the data of events called `progress`.
@@ -80,6 +84,7 @@ pub async fn post(
         model: body.model.unwrap_or_default(),
         without_captions: body.without_captions,
         prune: body.prune,
+        shadow: body.shadow,
     };
     let mut refused = vec![];
     let events = index::start(app, request, None).await?.map(move |told| Ok(event(told, &mut refused)));

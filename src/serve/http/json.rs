@@ -15,7 +15,9 @@ pub struct Collection {
     pub items: u64,
     /// Its active spaces.
     pub spaces: Vec<Space>,
-    /// The models that made its vectors, each once.
+    /// Those of its other model, which do not serve.
+    pub shadow: Vec<Space>,
+    /// The models that made the vectors that serve, each once.
     pub models: Vec<String>,
     /// What more can be asked of it.
     pub features: Features,
@@ -81,8 +83,10 @@ impl From<Info> for Collection {
             vectors: space.vectors as u64,
         };
         let spaces = info.spaces.into_iter().map(space).collect();
+        let shadow = info.shadow.into_iter().map(space).collect();
         let features = Features { rerank: info.matcher.is_some(), ask: info.answerer.is_some() };
-        Collection { name: info.name, items: info.items as u64, spaces, models, features, bytes: info.bytes }
+        let (items, bytes) = (info.items as u64, info.bytes);
+        Collection { name: info.name, items, spaces, shadow, models, features, bytes }
     }
 }
 

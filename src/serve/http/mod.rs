@@ -103,6 +103,8 @@ pub(super) fn router(
     let (guarded, mut api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(collections::list, collections::create))
         .routes(routes!(collections::show, collections::delete))
+        .routes(routes!(collections::flip))
+        .routes(routes!(collections::drop_shadow))
         .routes(routes!(search::post, search::get))
         .routes(routes!(items::list, upload::post))
         .routes(routes!(items::show, items::delete))

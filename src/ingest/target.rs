@@ -1,0 +1,87 @@
+//! Where a run's images go: into the collection, or into its shadow.
+//!
+//! The shadow takes pictures of items that are there already, as they are there: what is new or has changed is the collection's
+//! affair first, whose model serves.
+
+use super::options::IndexOptions;
+use super::sources::Entry;
+use crate::engine::{Collection, NewItem, Pixels, Shadow};
+use crate::error::Result;
+use crate::types::{ContentHash, Item};
+use image::RgbImage;
+use std::sync::Arc;
+
+/// Why an image without an item is refused.
+const NEW: &str =
+    "it is not in the collection, whose items a shadow re-embeds: index it without --shadow first";
+/// Why one of other bytes is.
+pub(super) const CHANGED: &str =
+    "it has changed since it was indexed: index it again without --shadow, then with it";
+
+/// What takes the images of a run.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    collection: &'a Collection,
+    shadow: Option<&'a Arc<Shadow>>,
+}
+
+/// What is to be done with an entry.
+pub(super) enum Due {
+    /// Nothing.
+    Nothing,
+    /// It is to be fetched.
+    Fetch,
+    /// It can't be taken, for this reason.
+    Refuse(&'static str),
+}
+
+impl<'a> Target<'a> {
+    pub fn of(collection: &'a Collection, options: &'a IndexOptions) -> Self {
+        Target { collection, shadow: options.shadow.as_ref() }
+    }
+
+    /// What is to be done with an entry, as it is listed.
+    pub fn due(&self, entry: &Entry) -> Result<Due> {
+        let manifest = self.collection.manifest(&entry.key)?;
+        Ok(match (self.shadow, manifest) {
+            (None, Some(known)) if known.stamp == entry.stamp => Due::Nothing,
+            (None, _) => Due::Fetch,
+            (Some(shadow), Some(known)) if shadow.has(known.item) => Due::Nothing,
+            (Some(_), Some(_)) => Due::Fetch,
+            (Some(_), None) => Due::Refuse(NEW),
+        })
+    }
+
+    /// Whether an image with these bytes can be taken, where its entry was due.
+    pub fn takes(&self, key: &str, hash: &ContentHash) -> Result<bool> {
+        match self.shadow {
+            None => Ok(true),
+            // One that is gone by now is no item, and is passed over when it is written.
+            Some(_) => Ok(self.collection.item_of(key)?.is_none_or(|item| item.hash == *hash)),
+        }
+    }
+
+    /// An item whose file has these bytes, so that its vectors and its facts can be reused.
+    pub fn known(&self, hash: &ContentHash) -> Result<Option<Item>> {
+        match self.shadow {
+            Some(shadow) if !self.collection.in_shadow(shadow, hash)? => Ok(None),
+            _ => self.collection.known(hash),
+        }
+    }
+
+    /// A picture as the encoder takes it.
+    pub fn prepare(&self, image: &RgbImage) -> Result<Pixels> {
+        match self.shadow {
+            None => self.collection.prepare(image),
+            Some(shadow) => shadow.prepare(image),
+        }
+    }
+
+    /// Embeds and writes a batch; returns the keys of those that changed meanwhile and were left out.
+    pub fn write(&self, batch: Vec<NewItem>) -> Result<Vec<String>> {
+        match self.shadow {
+            None => self.collection.upsert(batch).map(|_| vec![]),
+            Some(shadow) => self.collection.fill(shadow, batch),
+        }
+    }
+}
