@@ -11,10 +11,8 @@ use rayon::prelude::*;
 const RECALL: f64 = 0.995;
 /// How many are looked for.
 const TOP: usize = 10;
-/// Breadths that are tried.
-const LADDER: [usize; 13] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
-/// What is said where none of them is enough: a scan is preferred then, on all but large collections.
-const HARD: usize = 2048;
+/// Breadths that are tried; the last is taken where none is enough.
+const LADDER: [usize; 15] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
 
 /// The least breadth that finds [`RECALL`] of what is nearest among `linked`, for the nodes in `held` (which are not
 /// linked, since a graph does better on what it has seen) and for `samples`; and the share that it finds (0: unknown).
@@ -31,8 +29,14 @@ pub fn calibrate(
             return (0, 1.0);
         }
         let right: Vec<Vec<u32>> = queries.par_iter().map(|query| nearest(frozen, linked, query)).collect();
-        let mut tried = LADDER.into_iter().map(|ef| (ef, recall(frozen, queries, &right, ef, scratches)));
-        tried.find(|&(_, recall)| recall >= RECALL).unwrap_or((HARD, 0.0))
+        let mut last = (0, 0.0);
+        for ef in LADDER {
+            last = (ef, recall(frozen, queries, &right, ef, scratches));
+            if last.1 >= RECALL {
+                break;
+            }
+        }
+        last
     };
     let (images, samples) = (breadth(&images), breadth(samples));
     (images.0.max(samples.0), images.1.min(samples.1))

@@ -12,11 +12,11 @@ use super::frozen::Frozen;
 use rayon::prelude::*;
 
 /// How many of a sample query's nearest are to be found.
-const TOP: usize = 20;
+const TOP: usize = 32;
 /// Breadth of the walk that finds them.
-const WIDE: usize = 256;
+const WIDE: usize = 512;
 /// Breadth of the walk that shall find them.
-const NARROW: usize = 20;
+const NARROW: usize = 32;
 /// Samples walked at a time, in parallel; links from one batch help the next.
 const BATCH: usize = 2048;
 

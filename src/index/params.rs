@@ -23,7 +23,7 @@ pub struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Params { m: 16, ef_construction: 64, scan_below: 8_192, tail_limit: 4_096, seed: 1 }
+        Params { m: 16, ef_construction: 128, scan_below: 8_192, tail_limit: 4_096, seed: 1 }
     }
 }
 
