@@ -4,7 +4,7 @@ use super::extract::{Body, Path};
 use super::failure::{Failure, Failures};
 use super::filter::Filter;
 use super::search::Term;
-use super::sse::json;
+use super::sse::{StreamEvent, json};
 use crate::error::Result;
 use crate::serve::answer;
 use crate::serve::app::App;
@@ -117,7 +117,7 @@ pub struct Cited {
 /// writing within one token.
 #[utoipa::path(post, path = "/v1/collections/{collection}/ask", tag = "search",
     params(("collection" = String, Path)), request_body = Question,
-    responses((status = 200, description = "Events", content_type = "text/event-stream", body = String), Failures))]
+    responses((status = 200, description = "Events", content_type = "text/event-stream", body = StreamEvent), Failures))]
 pub async fn post(
     State(app): State<App>,
     Path(collection): Path<String>,

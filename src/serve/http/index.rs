@@ -2,7 +2,7 @@
 
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
-use super::sse::json;
+use super::sse::{StreamEvent, json};
 use crate::ingest::Refusal;
 use crate::serve::app::App;
 use crate::serve::index;
@@ -71,7 +71,7 @@ pub struct Done {
 /// images; what was indexed stays, and the next run goes on from there.
 #[utoipa::path(post, path = "/v1/collections/{collection}/index", tag = "items", params(("collection" = String, Path)),
     request_body = IndexBody,
-    responses((status = 200, description = "Events", content_type = "text/event-stream", body = String), Failures))]
+    responses((status = 200, description = "Events", content_type = "text/event-stream", body = StreamEvent), Failures))]
 pub async fn post(
     State(app): State<App>,
     Path(collection): Path<String>,
