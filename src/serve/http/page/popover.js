@@ -12,14 +12,21 @@ let last = { label: "", at: 0 };
 export function openUnder(button, label, fill) {
   if (last.label === label && performance.now() - last.at < 250) return;
   const panel = h("div", { class: "popover", popover: "auto", role: "dialog", "aria-label": label });
-  const close = () => panel.matches(":popover-open") && panel.hidePopover();
+  const close = () => {
+    if (!panel.matches(":popover-open")) return;
+    panel.hidePopover();
+    // By choice, not by a click on its button: the next click shall open it.
+    last = { label: "", at: 0 };
+  };
   fill(panel, close);
   byId("popovers").append(panel);
+  // At once, where `toggle` waits for the page to be idle.
+  panel.addEventListener("beforetoggle", ({ newState }) => {
+    if (newState === "closed") last = { label, at: performance.now() };
+  });
   panel.addEventListener("toggle", ({ newState }) => {
     button.setAttribute("aria-expanded", String(newState === "open"));
-    if (newState !== "closed") return;
-    last = { label, at: performance.now() };
-    panel.remove();
+    if (newState === "closed") panel.remove();
   });
   panel.showPopover({ source: button });
   place(panel, button);
