@@ -115,8 +115,8 @@ impl Live {
     }
 
     /// Takes `fresh` in place of the graph that it was made from, whose first `blocks` blocks it holds the living nodes
-    /// of; what came after [`Live::begin`] is carried over. Returns what it had, to be dropped without the lock.
-    pub fn replace(&mut self, mut fresh: Frozen, mut places: Places, blocks: usize) -> impl Sized + use<> {
+    /// of; what came after [`Live::begin`] is carried over.
+    pub fn replace(&mut self, mut fresh: Frozen, mut places: Places, blocks: usize) {
         let old = &self.frozen.layer.nodes;
         let (from, to) = (blocks * ROWS, fresh.layer.nodes.bound());
         fresh.layer.nodes.extend(old, blocks);
@@ -135,7 +135,8 @@ impl Live {
         }
         let nodes: &Nodes = &fresh.layer.nodes;
         self.rows = nodes.count(0..nodes.blocks()) + self.tail.len();
+        self.places = places;
+        self.frozen = Arc::new(fresh);
         self.generation += 1;
-        (std::mem::replace(&mut self.places, places), std::mem::replace(&mut self.frozen, Arc::new(fresh)))
     }
 }

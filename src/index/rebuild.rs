@@ -61,9 +61,7 @@ pub fn afresh(live: &RwLock<Live>, samples: &[Query], params: &Params, scratches
     for node in new.iter(0..new.blocks()) {
         places.insert(new.id(node), node);
     }
-    let outdated = write(live).replace(fresh, places, nodes.blocks());
-    // Giving so much memory back takes milliseconds: not while everybody waits for the lock.
-    drop(outdated);
+    write(live).replace(fresh, places, nodes.blocks());
 }
 
 fn write(live: &RwLock<Live>) -> RwLockWriteGuard<'_, Live> {
