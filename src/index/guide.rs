@@ -3,7 +3,7 @@
 //! A text query's nearest images lie far from it and often far from one another, so links between near images lead past
 //! some of them. Where a narrow walk misses a sample query's true answers, each is linked from the nearest that was
 //! found; queries like it then find theirs. The aim is RoarGraph's (Chen et al., VLDB 2024), which builds its graph
-//! from such queries; mending only what fails needs few links (about one a node) and leaves the graph as it is for
+//! from such queries; mending only what fails needs few links (about three a node) and leaves the graph as it is for
 //! queries that look like images.
 
 use super::beam::{Found, Scratches};
