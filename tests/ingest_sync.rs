@@ -7,8 +7,10 @@ mod support;
 
 use eyeshot::Error;
 use eyeshot::engine::decode::Limits;
-use eyeshot::ingest::{self, Cancel, Captions, Event, IndexOptions, Refusal, Reporter, Silent, Summary};
-use std::sync::Mutex;
+use eyeshot::ingest::{
+    self, Cancel, Captions, Event, IndexOptions, Meter, Refusal, Reporter, Silent, Summary,
+};
+use std::sync::{Arc, Mutex};
 use support::{Home, picture};
 
 fn options() -> IndexOptions {
@@ -258,6 +260,42 @@ fn numbers_do_not_depend_on_the_threads() {
     assert_eq!(expected.len(), 30);
     assert_eq!(numbered(4, 8), expected);
     assert_eq!(numbered(8, 64), expected);
+}
+
+/// Batches that are under way together share what they know, so that the count of known bytes is no matter of chance.
+#[test]
+fn bytes_are_embedded_once_however_batches_overlap() {
+    for batch in [1, 2, 3, 7] {
+        let home = Home::new();
+        (0..24).for_each(|at| home.write(format!("{at:02}.png"), picture(at % 4)));
+        let summary = home.index(&IndexOptions { workers: 4, batch, ..IndexOptions::default() });
+        assert_eq!(counts(&summary), (24, 0, 0, 20, 0), "batches of {batch}");
+        home.check_vectors(
+            &(0..24)
+                .map(|at| format!("{at:02}.png"))
+                .collect::<Vec<_>>()
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+        );
+    }
+}
+
+#[test]
+fn a_run_tells_how_busy_each_step_was() {
+    let home = Home::new();
+    (0..40).for_each(|at| home.write(format!("{at:02}.png"), picture(at)));
+    let meter = Arc::new(Meter::default());
+    let summary = home.index(&IndexOptions { meter: Some(meter.clone()), workers: 2, ..options() });
+    let names: Vec<&str> = summary.stages.iter().map(|one| one.stage.name()).collect();
+    assert_eq!(names, ["list", "fetch", "decode", "encode", "write"]);
+    for (one, metered) in summary.stages.iter().zip(meter.read()) {
+        assert!(one.busy > 0.0 && one.busy <= 1.0 && (0.0..=1.0).contains(&one.line), "{one:?}");
+        let spent = one.busy * one.threads as f64 * summary.seconds;
+        let told = metered.busy.as_secs_f64();
+        assert!((told - spent).abs() < 0.2 * spent + 0.01, "{told} s, and {spent} of {one:?}");
+        assert_eq!((metered.stage, metered.threads, metered.waiting), (one.stage, 0, 0), "the run is over");
+    }
 }
 
 #[test]

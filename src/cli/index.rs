@@ -2,7 +2,7 @@
 
 use super::args::{Matching, Named, Shared};
 use super::progress::{Downloads, Work};
-use super::{Outcome, output};
+use super::{Outcome, output, stages};
 use crate::engine::{
     CAPTIONER, Collection, DEFAULT_MODEL, Describer, Engine, MATCHER, Patience, Shadow, load_captioner,
     load_matcher,
@@ -99,7 +99,7 @@ pub(super) struct IndexVerb {
     #[arg(long, value_name = "SECONDS", env = "EYESHOT_FETCH_TIMEOUT", default_value_t = Patience::default().silence.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     fetch_timeout: u64,
-    /// Say how busy each step was, and which one the others waited for
+    /// Say how busy each step was, which one limited, and what to try
     #[arg(short, long, env = "EYESHOT_VERBOSE", value_parser = FalseyValueParser::new())]
     verbose: bool,
     /// Images to a batch of the model
@@ -275,14 +275,7 @@ impl Job<'_> {
 
     fn print(&self, summary: &Summary) -> Result<()> {
         if self.verb.verbose {
-            let busiest = ingest::limiting(&summary.stages).map(|one| one.stage);
-            for one in &summary.stages {
-                let limits = if busiest == Some(one.stage) { ", the others wait for it" } else { "" };
-                let threads = if one.threads == 1 { "thread" } else { "threads" };
-                let name = format!("{:?}", one.stage).to_lowercase();
-                let busy = 100.0 * one.busy;
-                eprintln!("{name:<7}{:>3} {threads:<8}busy {busy:>3.0} %{limits}", one.threads);
-            }
+            eprintln!("{}", stages::table(&summary.stages));
         }
         print(summary, self.json)
     }

@@ -7,6 +7,7 @@
 //! 3. `output`    lines to standard output; a reader that went away ends the program quietly.
 //! 4. `progress`  bars on standard error, for ingestion and downloads.
 //! 5. `pictures` named on the command line; `file`, the settings that a file gives.
+//!    `stages`, what limited a run.
 //! 6. `index`, `search`, `ask`, `duplicates`, `serve`, `health`, `embed`, `match`, `caption`, `collection`, `model`, `eval`, `demo`: the verbs.
 //!
 //! Not here: anything that a server would need too.
@@ -29,6 +30,7 @@ mod pictures;
 mod progress;
 mod search;
 mod serve;
+mod stages;
 mod terms;
 
 use crate::error::{Error, Result};

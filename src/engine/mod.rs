@@ -73,9 +73,9 @@ pub use queue::{Load, QueueOptions};
 pub use recall::{RECALLS, Recalled};
 pub use refetch::Refetch;
 pub use rerank::fused;
-pub use shadow::Shadow;
+pub use shadow::{EmbeddedBeside, Shadow};
 pub use timing::{BOUNDS, Timed};
-pub use upsert::NewItem;
+pub use upsert::{Embedded, Fresh, NewItem};
 
 use crate::error::{Error, Result};
 use crate::store::{Batch, CollectionRecord, Store};

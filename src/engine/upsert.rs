@@ -1,4 +1,5 @@
-//! Upsert: a batch is encoded, written in one atomic batch, and then visible.
+//! Upsert: a batch is embedded, written in one atomic batch, and then visible. Who has many batches embeds one while the one
+//! before is written.
 
 use super::collection::{Collection, Counters};
 use super::embed::{self, Picture};
@@ -51,6 +52,24 @@ struct Encoded {
     captions: Vec<Vec<f32>>,
 }
 
+/// Vectors of pictures that were embedded and are not yet written, by the hash of their bytes.
+pub type Fresh = HashMap<ContentHash, Vec<f32>>;
+
+/// A batch with its vectors, ready to be written.
+pub struct Embedded {
+    began: Instant,
+    /// In order, those among them that a later one replaces.
+    keys: Vec<String>,
+    items: Vec<Encoded>,
+}
+
+impl Embedded {
+    /// The vectors of its pictures.
+    pub fn fresh(&self) -> Fresh {
+        self.items.iter().map(|item| (item.new.hash, item.image.clone())).collect()
+    }
+}
+
 /// What a written batch makes visible once it is durable.
 #[derive(Default)]
 struct Visible {
@@ -68,37 +87,47 @@ struct Visible {
 }
 
 impl Collection {
-    /// Encodes and stores a batch, all or nothing, and returns the items' ids in order. When it returns, the batch is
+    /// Embeds and writes a batch, all or nothing, and returns the items' ids in order. When it returns, the batch is
     /// durable and visible to queries. Of two items with one key, the later stands.
     pub fn upsert(&self, batch: Vec<NewItem>) -> Result<Vec<ItemId>> {
+        self.write(self.embed(batch, &Fresh::default())?)
+    }
+
+    /// The first half of [`Collection::upsert`], beside other writers: vectors for all. An item without pixels has bytes that an item
+    /// has, another one of the batch, or one of the `fresh`.
+    pub fn embed(&self, mut batch: Vec<NewItem>, fresh: &Fresh) -> Result<Embedded> {
+        let began = Instant::now();
         let keys: Vec<String> = batch.iter().map(|new| new.key.clone()).collect();
         let mut last = HashMap::new();
         keys.iter().enumerate().for_each(|(at, key)| _ = last.insert(key.as_str(), at));
-        let kept = batch.into_iter().enumerate().filter(|(at, new)| last.get(new.key.as_str()) == Some(at));
-        let began = Instant::now();
-        let encoded = self.encode(kept.map(|(_, new)| new).collect())?;
-        let ids = self.write(encoded)?;
-        self.counts.ingests.note(began.elapsed());
-        keys.iter().map(|key| ids.get(key).copied().ok_or_else(|| unknown(key))).collect()
-    }
-
-    /// Step 1, beside other writers: vectors for all.
-    fn encode(&self, mut batch: Vec<NewItem>) -> Result<Vec<Encoded>> {
+        let mut at = 0..;
+        batch.retain(|new| last.get(new.key.as_str()).copied() == at.next());
         let pixels: Vec<Option<Pixels>> = batch.iter_mut().map(|new| new.pixels.take()).collect();
         let pictures = batch.iter().zip(pixels);
         let pictures = pictures.map(|(new, pixels)| Picture { key: &new.key, hash: new.hash, pixels });
         let encoder = || self.encoder().map(Arc::as_ref);
-        let known =
-            |hash: &ContentHash| Ok(self.known(hash)?.and_then(|item| self.images.vector_of(item.id)));
+        let known = |hash: &ContentHash| match fresh.get(hash) {
+            Some(vector) => Ok(Some(vector.clone())),
+            None => Ok(self.known(hash)?.and_then(|item| self.images.vector_of(item.id))),
+        };
         let images = embed::pictures(encoder, pictures.collect(), known)?;
         let texts: Vec<&[String]> = batch.iter().map(|new| new.captions.as_slice()).collect();
         let captions = embed::captions(encoder, &texts)?;
         let all = batch.into_iter().zip(images).zip(captions);
-        Ok(all.map(|((new, image), captions)| Encoded { new, image, captions }).collect())
+        let items = all.map(|((new, image), captions)| Encoded { new, image, captions }).collect();
+        Ok(Embedded { began, keys, items })
     }
 
-    /// Step 2, one writer at a time: numbers, one atomic and flushed batch, then visible.
-    fn write(&self, encoded: Vec<Encoded>) -> Result<HashMap<String, ItemId>> {
+    /// The second half, one writer at a time: all or nothing, and durable and visible when it returns the ids.
+    pub fn write(&self, embedded: Embedded) -> Result<Vec<ItemId>> {
+        let Embedded { began, keys, items } = embedded;
+        let ids = self.commit(items)?;
+        self.counts.ingests.note(began.elapsed());
+        keys.iter().map(|key| ids.get(key).copied().ok_or_else(|| unknown(key))).collect()
+    }
+
+    /// Numbers, one atomic and flushed batch, then visible.
+    fn commit(&self, encoded: Vec<Encoded>) -> Result<HashMap<String, ItemId>> {
         let mut counters = self.writer()?;
         let mut next = Counters { ..*counters };
         let mut batch = Batch::default();

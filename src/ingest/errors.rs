@@ -19,8 +19,26 @@ pub enum Stage {
     Fetch,
     /// Its sidecars are read, its bytes hashed, its pixels decoded and resized.
     Decode,
-    /// Its vectors are made and written.
+    /// Its vectors are made.
     Encode,
+    /// It is written, and can be found.
+    Write,
+}
+
+impl Stage {
+    /// All of them, in their order.
+    pub const ALL: [Stage; 5] = [Stage::List, Stage::Fetch, Stage::Decode, Stage::Encode, Stage::Write];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::List => "list",
+            Stage::Fetch => "fetch",
+            Stage::Decode => "decode",
+            Stage::Encode => "encode",
+            Stage::Write => "write",
+        }
+    }
 }
 
 /// One line of the report.

@@ -4,10 +4,10 @@
 //! 2. `listing`  walks the sources; the manifest says which entries are unchanged, and they are done.
 //! 3. `prepare`  fetches on as many lanes as the sources bear; reads the `sidecar` files, hashes; known bytes need no more, others
 //!    are decoded. A gate (`engine::Gate`) keeps the memory of all of it bounded.
-//! 4. `writer`   collects batches, has captions written and judged where the settings say so, has the engine encode and write
-//!    each at once, and goes image by image where one fails.
-//! 5. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
-//! 6. `listing`  at the end, if asked, removes what the sources no longer list.
+//! 4. `encoder`  collects batches, has captions written and judged where the settings say so, and has the engine embed each.
+//! 5. `writer`   writes each at once, while the next is embedded, and goes image by image where one fails.
+//! 6. `pipeline` joins these by bounded channels, in an order that does not depend on the number of threads.
+//! 7. `listing`  at the end, if asked, removes what the sources no longer list.
 //!
 //! `target` is the collection, or its shadow: another model's vectors of the same items, filled while the one before serves.
 //! `report` counts it all and tells a [`Reporter`], `errors` keeps what failed in a file, `occupancy` says which step the others
@@ -16,6 +16,7 @@
 //! An image that cannot be taken is a [`Refusal`] with its reason, and the run goes on; a full disk or a broken model ends the run,
 //! and what was written stays. Not here: models, vectors, store, terminals.
 
+mod encoder;
 mod errors;
 mod listing;
 mod occupancy;
@@ -30,7 +31,7 @@ mod watch;
 mod writer;
 
 pub use errors::{ErrorReport, Failed, Stage};
-pub use occupancy::{Occupancy, limiting};
+pub use occupancy::{Meter, Metered, Occupancy, limiting};
 pub use options::{Captions, IndexOptions, Shard};
 pub use report::{Cancel, Captioned, Event, Refusal, Reporter, Silent, Summary};
 pub use sources::{

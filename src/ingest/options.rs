@@ -1,6 +1,7 @@
 //! How a run is set: checked once, here.
 
 use super::errors::{ErrorReport, Failed};
+use super::occupancy::Meter;
 use crate::engine::decode::Limits;
 use crate::engine::{Describer, Patience, Shadow};
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct IndexOptions {
     pub limits: Limits,
     /// When a place that fails in passing is given up.
     pub patience: Patience,
+    /// What hears how busy each step is, while the run goes on.
+    pub meter: Option<Arc<Meter>>,
 }
 
 impl Default for IndexOptions {
@@ -53,6 +56,7 @@ impl Default for IndexOptions {
             only: None,
             limits: Limits::default(),
             patience: Patience::default(),
+            meter: None,
         }
     }
 }

@@ -3,16 +3,18 @@
 //! ```text
 //! lister --todo--> dispatcher --work--> lanes (fetch) --hauls--> workers (hash, decode, resize)
 //!                      |                                            |
-//!                      +--order--> writer (batches, encodes, writes) <+
+//!                      +--order--> encoder (batches, embeds) <--------+
+//!                                         +--parcels--> writer
 //! ```
 //!
-//! The dispatcher gives the writer, in listing order, a place where each outcome will appear; so items are numbered in
+//! The dispatcher gives the encoder, in listing order, a place where each outcome will appear; so items are numbered in
 //! the same order however many workers there are, and no more than `order` holds are under way or waiting. The lister
 //! runs ahead further than that, so that a reporter knows soon how much there is to do.
 
+use super::encoder::Encoder;
 use super::errors::Stage;
 use super::listing::{Listing, list};
-use super::occupancy::Occupancy;
+use super::occupancy::{Clock, Occupancy, Size};
 use super::options::IndexOptions;
 use super::prepare::{Haul, Outcome, Task, Workshop};
 use super::report::{Cancel, Tally};
@@ -21,6 +23,7 @@ use super::writer::Writer;
 use crate::engine::Collection;
 use crate::error::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
 use std::thread;
 
 /// How far the listing runs ahead of the work, in entries of a few hundred bytes.
@@ -51,14 +54,22 @@ pub(super) fn run(run: Run) -> Result<(Listing, Vec<Occupancy>)> {
     let options = run.options;
     let lanes = run.sources.iter().map(|source| source.lanes()).max().unwrap_or(1).max(options.workers);
     let window = 2 * options.batch + options.workers + lanes;
-    let workshop = &Workshop::new(run.collection, options);
+    let clock = Arc::new(Clock::new(|stage| match stage {
+        Stage::Fetch => Size { threads: lanes, line: lanes },
+        Stage::Decode => Size { threads: options.workers, line: options.workers },
+        // The encoder looks for a batch.
+        Stage::Encode => Size { threads: 1, line: options.batch },
+        Stage::List | Stage::Write => Size { threads: 1, line: 1 },
+    }));
+    let _heard = options.meter.as_ref().map(|meter| meter.hear(&clock));
+    let workshop = &Workshop::new(run.collection, options, clock.clone());
     let listing = thread::scope(|scope| {
         let (todo, listed) = bounded(AHEAD);
         let (work, jobs) = bounded(lanes);
         let (hauls, hauled) = bounded(options.workers);
         let (order, due) = bounded(window);
         let lister = scope.spawn(move || list(run, &workshop.clock, &todo));
-        scope.spawn(move || dispatch(run.cancel, &listed, &work, &order));
+        scope.spawn(move || dispatch(run.cancel, &workshop.clock, &listed, &work, &order));
         for _ in 0..lanes {
             let (jobs, hauls) = (jobs.clone(), hauls.clone());
             scope.spawn(move || fetch(run.cancel, workshop, &jobs, &hauls));
@@ -68,20 +79,21 @@ pub(super) fn run(run: Run) -> Result<(Listing, Vec<Occupancy>)> {
             scope.spawn(move || labour(run.cancel, workshop, &hauled));
         }
         drop((jobs, hauls, hauled));
-        let written = Writer::new(run, workshop).write(due);
+        let (parcels, ready) = bounded(1);
+        let writer = scope.spawn(move || Writer { run, workshop }.write(&ready));
+        let encoded = Encoder::new(run, workshop, parcels).encode(&due);
+        // Whoever still works on what nobody waits for stops at its next image.
+        drop(due);
+        let written = writer.join().unwrap_or_else(|_| Err(broke("writing")));
         let listing = lister.join().unwrap_or_else(|_| Err(broke("listing")));
-        written.and(listing)
+        written.and(encoded).and(listing)
     })?;
-    let threads = |stage| match stage {
-        Stage::Fetch => lanes,
-        Stage::Decode => options.workers,
-        Stage::List | Stage::Encode => 1,
-    };
-    Ok((listing, workshop.clock.occupancy(threads)))
+    Ok((listing, clock.occupancy()))
 }
 
 fn dispatch<'a>(
     cancel: &Cancel,
+    clock: &Clock,
     listed: &Receiver<Task<'a>>,
     work: &Sender<Job<'a>>,
     order: &Sender<Due<'a>>,
@@ -89,7 +101,11 @@ fn dispatch<'a>(
     for task in listed {
         let (done, outcome) = bounded(1);
         let copy = Task { source: task.source, entry: task.entry.clone() };
-        if cancel.is_set() || order.send((copy, outcome)).is_err() || work.send((task, done)).is_err() {
+        if cancel.is_set() || order.send((copy, outcome)).is_err() {
+            return;
+        }
+        clock.came(Stage::Fetch);
+        if work.send((task, done)).is_err() {
             return;
         }
     }
@@ -102,11 +118,12 @@ fn fetch<'a>(
     jobs: &Receiver<Job<'a>>,
     hauls: &Sender<Fetched<'a>>,
 ) {
-    for job in jobs {
+    while let Some(job) = workshop.clock.take(Stage::Fetch, jobs) {
         if cancel.is_set() {
             return;
         }
         let haul = workshop.fetch(&job.0);
+        workshop.clock.came(Stage::Decode);
         if hauls.send((job, haul)).is_err() {
             return;
         }
@@ -114,12 +131,14 @@ fn fetch<'a>(
 }
 
 fn labour(cancel: &Cancel, workshop: &Workshop, hauled: &Receiver<Fetched>) {
-    for ((task, done), haul) in hauled {
+    while let Some(((task, done), haul)) = workshop.clock.take(Stage::Decode, hauled) {
         if cancel.is_set() {
             return;
         }
-        // Nobody waits for it where the writer has failed.
-        let _ = done.send(workshop.prepare(&task, haul));
+        let outcome = workshop.prepare(&task, haul);
+        workshop.clock.came(Stage::Encode);
+        // Nobody waits for it where the encoder has stopped.
+        let _ = done.send(outcome);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::engine::{Collection, Gate, Held, NewItem, Sketch, decode};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// One entry to do, and where it can be fetched.
 pub(super) struct Task<'a> {
@@ -51,14 +52,14 @@ pub(super) struct Workshop<'a> {
     options: &'a IndexOptions,
     bytes: Gate,
     pixels: Gate,
-    pub clock: Clock,
+    pub clock: Arc<Clock>,
 }
 
 impl<'a> Workshop<'a> {
-    pub fn new(collection: &'a Collection, options: &'a IndexOptions) -> Self {
+    pub fn new(collection: &'a Collection, options: &'a IndexOptions, clock: Arc<Clock>) -> Self {
         let (bytes, pixels) = (Gate::new(options.limits.bytes), Gate::new(options.limits.memory));
         let target = Target::of(collection, options);
-        Workshop { target, options, bytes, pixels, clock: Clock::default() }
+        Workshop { target, options, bytes, pixels, clock }
     }
 
     /// Fetches what a task names.

@@ -5,7 +5,7 @@
 
 use super::options::IndexOptions;
 use super::sources::Entry;
-use crate::engine::{Collection, NewItem, Pixels, Shadow};
+use crate::engine::{self, Collection, EmbeddedBeside, Fresh, NewItem, Pixels, Shadow};
 use crate::error::Result;
 use crate::types::{ContentHash, Item};
 use image::RgbImage;
@@ -23,6 +23,24 @@ pub(super) const CHANGED: &str =
 pub(super) struct Target<'a> {
     collection: &'a Collection,
     shadow: Option<&'a Arc<Shadow>>,
+}
+
+/// A batch with its vectors, ready to be written.
+pub(super) enum Embedded {
+    /// Into the collection.
+    Items(engine::Embedded),
+    /// Into this shadow.
+    Beside(Arc<Shadow>, EmbeddedBeside),
+}
+
+impl Embedded {
+    /// The vectors of its pictures.
+    pub fn fresh(&self) -> Fresh {
+        match self {
+            Embedded::Items(embedded) => embedded.fresh(),
+            Embedded::Beside(_, embedded) => embedded.fresh(),
+        }
+    }
 }
 
 /// What is to be done with an entry.
@@ -77,11 +95,21 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Embeds and writes a batch; returns the keys of those that changed meanwhile and were left out.
-    pub fn write(&self, batch: Vec<NewItem>) -> Result<Vec<String>> {
-        match self.shadow {
-            None => self.collection.upsert(batch).map(|_| vec![]),
-            Some(shadow) => self.collection.fill(shadow, batch),
+    /// Vectors for a batch; those of bytes among the `fresh` are made.
+    pub fn embed(&self, batch: Vec<NewItem>, fresh: &Fresh) -> Result<Embedded> {
+        Ok(match self.shadow {
+            None => Embedded::Items(self.collection.embed(batch, fresh)?),
+            Some(shadow) => {
+                Embedded::Beside(shadow.clone(), self.collection.embed_beside(shadow, batch, fresh)?)
+            }
+        })
+    }
+
+    /// Writes a batch; returns the keys of those that changed meanwhile and were left out.
+    pub fn write(&self, embedded: Embedded) -> Result<Vec<String>> {
+        match embedded {
+            Embedded::Items(embedded) => self.collection.write(embedded).map(|_| vec![]),
+            Embedded::Beside(shadow, embedded) => self.collection.write_beside(&shadow, embedded),
         }
     }
 }

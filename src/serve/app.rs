@@ -7,6 +7,7 @@ use super::sources::Sources;
 use super::work::Work;
 use crate::engine::{Collection, Engine, Info};
 use crate::error::Result;
+use crate::ingest::Meter;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ pub struct Shared {
     pub engine: Engine,
     pub work: Work,
     pub sources: Sources,
+    /// Hears what all runs of ingestion do.
+    pub meter: Arc<Meter>,
     /// The model of new collections, where the server was told one.
     pub model: Option<String>,
     pub probe: Duration,
@@ -38,6 +41,7 @@ impl App {
             engine,
             work: Work::new(settings.concurrency),
             sources: Sources::new(&settings.roots, settings.urls)?,
+            meter: Arc::default(),
             model: settings.model.clone(),
             probe: settings.probe,
             timeout: settings.timeout,

@@ -96,7 +96,9 @@ impl Run {
         };
         let shadow = request.shadow.then(|| app.engine.shadow(name, model)).transpose()?;
         let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
-        let options = IndexOptions { captions, shadow, prune: request.prune, ..IndexOptions::default() };
+        let meter = Some(app.meter.clone());
+        let options =
+            IndexOptions { captions, shadow, prune: request.prune, meter, ..IndexOptions::default() };
         Ok(Run { collection, sources, options })
     }
 

@@ -2,6 +2,7 @@
 
 use super::app::App;
 use crate::engine::{Activity, BOUNDS, Load, RECALLS, Timed, Written};
+use crate::ingest::Metered;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -90,6 +91,7 @@ impl Collector for Engine {
         let open = self.0.engine.open_collections();
         let all: Vec<(String, Activity)> = open.iter().map(|c| (c.name().to_owned(), c.activity())).collect();
         collections(&mut to, &all)?;
+        stages(&mut to, &self.0.meter.read())?;
         let free = vec![([("kind", "work".to_owned())], self.0.work.free() as u64)];
         gauges(&mut to, "places_free", "Places for requests that are free", &free)
     }
@@ -185,6 +187,24 @@ fn collections(to: &mut DescriptorEncoder<'_>, all: &[(String, Activity)]) -> fm
     }
     gauges(to, "index_bytes", "Memory of an index", &spaces(|s| s.bytes as u64))?;
     recalls(to, all)
+}
+
+/// What runs of ingestion do: a step whose `busy` grows by as many seconds a second as it has threads is what limits.
+fn stages(to: &mut DescriptorEncoder<'_>, all: &[Metered]) -> fmt::Result {
+    let labels = |one: &Metered| [("stage", one.stage.name().to_owned())];
+    let of = |value: fn(&Metered) -> u64| -> Values<_, u64> {
+        all.iter().map(|one| (labels(one), value(one))).collect()
+    };
+    let busy: Values<_, f64> = all.iter().map(|one| (labels(one), one.busy.as_secs_f64())).collect();
+    counters(
+        to,
+        "ingest_stage_busy_seconds",
+        "Time that a step's threads worked, in runs of ingestion",
+        &busy,
+    )?;
+    gauges(to, "ingest_stage_threads", "Threads that a step has now", &of(|one| one.threads as u64))?;
+    let help = "What waits for a step now: images, and batches of them before the last";
+    gauges(to, "ingest_stage_waiting", help, &of(|one| one.waiting))
 }
 
 /// What scans told of real queries.

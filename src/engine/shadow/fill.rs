@@ -3,9 +3,8 @@
 use super::Shadow;
 use crate::engine::collection::Collection;
 use crate::engine::embed::{self, Picture};
-use crate::engine::upsert::NewItem;
+use crate::engine::upsert::{Fresh, NewItem};
 use crate::error::Result;
-use crate::models::Pixels;
 use crate::store::{self, Batch};
 use crate::types::{ContentHash, Item, ItemId};
 use std::collections::HashSet;
@@ -16,6 +15,20 @@ struct Encoded {
     item: Item,
     image: Vec<f32>,
     captions: Vec<Vec<f32>>,
+}
+
+/// A batch with its vectors, ready to be written beside those that serve.
+pub struct EmbeddedBeside {
+    items: Vec<Encoded>,
+    /// The keys of those that have other bytes, or that were replaced.
+    changed: Vec<String>,
+}
+
+impl EmbeddedBeside {
+    /// The vectors of its pictures.
+    pub fn fresh(&self) -> Fresh {
+        self.items.iter().map(|one| (one.item.hash, one.image.clone())).collect()
+    }
 }
 
 /// Vectors that become visible once they are durable: (slot, item, vector).
@@ -29,6 +42,17 @@ impl Collection {
     /// Returns the keys of items that have other bytes, or that were replaced meanwhile, and so were left out. What is no item,
     /// or no longer, needs no vectors.
     pub fn fill(&self, shadow: &Arc<Shadow>, batch: Vec<NewItem>) -> Result<Vec<String>> {
+        self.write_beside(shadow, self.embed_beside(shadow, batch, &Fresh::default())?)
+    }
+
+    /// The first half of [`Collection::fill`], beside other writers: vectors for all. Pixels may also be missing of bytes that are
+    /// among the `fresh`.
+    pub fn embed_beside(
+        &self,
+        shadow: &Shadow,
+        batch: Vec<NewItem>,
+        fresh: &Fresh,
+    ) -> Result<EmbeddedBeside> {
         let (mut changed, mut items, mut pixels) = (vec![], vec![], vec![]);
         for NewItem { key, hash, pixels: given, .. } in batch {
             match self.item_of(&key)? {
@@ -40,9 +64,21 @@ impl Collection {
                 None => {}
             }
         }
-        let encoded = self.encode_for(shadow, items, pixels)?;
-        self.write_beside(shadow, encoded, &mut changed)?;
-        Ok(changed)
+        let batch = items.iter().zip(pixels);
+        let batch = batch.map(|(item, pixels)| Picture { key: &item.key, hash: item.hash, pixels }).collect();
+        let known = |hash: &ContentHash| match fresh.get(hash) {
+            Some(vector) => Ok(Some(vector.clone())),
+            None => {
+                let item = self.store.item_of_hash(self.record.id, hash)?;
+                Ok(item.and_then(|item| shadow.images.vector_of(item)))
+            }
+        };
+        let images = embed::pictures(|| shadow.encoder(), batch, known)?;
+        let texts: Vec<&[String]> = items.iter().map(|item| item.captions.as_slice()).collect();
+        let captions = embed::captions(|| shadow.encoder(), &texts)?;
+        let all = items.into_iter().zip(images).zip(captions);
+        let items = all.map(|((item, image), captions)| Encoded { item, image, captions }).collect();
+        Ok(EmbeddedBeside { items, changed })
     }
 
     /// Whether the shadow has the vector of a picture with these bytes, so that it need not be decoded.
@@ -55,33 +91,9 @@ impl Collection {
         self.manifest(key)?.map_or(Ok(None), |manifest| self.item(manifest.item))
     }
 
-    /// Step 1, beside other writers: vectors for all.
-    fn encode_for(
-        &self,
-        shadow: &Shadow,
-        items: Vec<Item>,
-        pixels: Vec<Option<Pixels>>,
-    ) -> Result<Vec<Encoded>> {
-        let batch = items.iter().zip(pixels);
-        let batch = batch.map(|(item, pixels)| Picture { key: &item.key, hash: item.hash, pixels }).collect();
-        let known = |hash: &ContentHash| {
-            let item = self.store.item_of_hash(self.record.id, hash)?;
-            Ok(item.and_then(|item| shadow.images.vector_of(item)))
-        };
-        let images = embed::pictures(|| shadow.encoder(), batch, known)?;
-        let texts: Vec<&[String]> = items.iter().map(|item| item.captions.as_slice()).collect();
-        let captions = embed::captions(|| shadow.encoder(), &texts)?;
-        let all = items.into_iter().zip(images).zip(captions);
-        Ok(all.map(|((item, image), captions)| Encoded { item, image, captions }).collect())
-    }
-
-    /// Step 2, one writer at a time: what is still as it was when it was encoded, in one atomic and flushed batch.
-    fn write_beside(
-        &self,
-        shadow: &Arc<Shadow>,
-        encoded: Vec<Encoded>,
-        changed: &mut Vec<String>,
-    ) -> Result<()> {
+    /// The second half, one writer at a time: what is still as it was when it was embedded, in one atomic and flushed batch.
+    pub fn write_beside(&self, shadow: &Arc<Shadow>, beside: EmbeddedBeside) -> Result<Vec<String>> {
+        let EmbeddedBeside { items: encoded, mut changed } = beside;
         let _writer = self.writer()?;
         if !self.beside.is(shadow) {
             return Err(self.switched());
@@ -119,6 +131,6 @@ impl Collection {
             // The batch is durable whether this works or not; what could not be sealed now is with a later batch.
             let _ = self.store.seal(space);
         }
-        Ok(())
+        Ok(changed)
     }
 }

@@ -12,6 +12,8 @@
 mod fill;
 mod flip;
 
+pub use fill::EmbeddedBeside;
+
 use super::batched::Batched;
 use super::collection::{Collection, SpaceInfo};
 use super::encoders::{Encoder, Encoders};
