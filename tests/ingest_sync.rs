@@ -10,6 +10,7 @@ use eyeshot::engine::decode::Limits;
 use eyeshot::ingest::{
     self, Cancel, Captions, Event, IndexOptions, Meter, Refusal, Reporter, Silent, Summary,
 };
+use eyeshot::types::{Query, Term, TermKind};
 use std::sync::{Arc, Mutex};
 use support::{Home, picture};
 
@@ -270,14 +271,16 @@ fn bytes_are_embedded_once_however_batches_overlap() {
         (0..24).for_each(|at| home.write(format!("{at:02}.png"), picture(at % 4)));
         let summary = home.index(&IndexOptions { workers: 4, batch, ..IndexOptions::default() });
         assert_eq!(counts(&summary), (24, 0, 0, 20, 0), "batches of {batch}");
-        home.check_vectors(
-            &(0..24)
-                .map(|at| format!("{at:02}.png"))
-                .collect::<Vec<_>>()
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>(),
-        );
+        for seed in 0..4 {
+            let mut query = Query::new(vec![Term { kind: TermKind::Image(picture(seed)), weight: 1.0 }]);
+            query.limit = 6;
+            let mut found: Vec<String> =
+                home.collection.query(&query).unwrap().into_iter().map(|hit| hit.key).collect();
+            found.sort();
+            let copies: Vec<String> =
+                (0..6).map(|copy| home.key(format!("{:02}.png", 4 * copy + seed))).collect();
+            assert_eq!(found, copies, "each copy has its picture's vector, in batches of {batch}");
+        }
     }
 }
 

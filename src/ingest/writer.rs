@@ -18,14 +18,16 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Writes what comes until nothing more comes or something fails: what is embedded is worth a write even when someone asks
-    /// to stop.
+    /// Writes what comes until nothing more comes, someone asks to stop, or something fails.
     pub fn write(self, parcels: &Receiver<Parcel<'a>>) -> Result<()> {
         while let Some(Parcel { tasks, made }) = self.workshop.clock.take(Stage::Write, parcels) {
             match made.map_err(Fault::OfImage).and_then(|made| self.put(made)) {
                 Ok(()) => {}
                 Err(Fault::OfImage(error)) => self.one_by_one(&tasks, error)?,
                 Err(Fault::OfAll(error)) => return Err(error),
+            }
+            if self.run.cancel.is_set() {
+                break;
             }
         }
         Ok(())
