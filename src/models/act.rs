@@ -51,7 +51,8 @@ impl Activation {
         })
     }
 
-    fn apply(self, x: &mut [f32]) {
+    /// Of every element, in place.
+    pub(super) fn apply(self, x: &mut [f32]) {
         match self {
             Activation::Gelu => each_gelu(x),
             Activation::GeluTanh => each_gelu_tanh(x),
@@ -86,7 +87,7 @@ impl InplaceOp1 for Activation {
     }
 }
 
-/// A loop over a slice, compiled a second time for CPUs with AVX2 and FMA, chosen at run time.
+/// A loop over a slice, compiled again for CPUs with AVX2 and with AVX-512, chosen at run time.
 macro_rules! each {
     ($name:ident, $function:expr) => {
         fn $name(x: &mut [f32]) {
@@ -99,6 +100,14 @@ macro_rules! each {
                 #[target_feature(enable = "avx2,fma")]
                 fn wide(x: &mut [f32]) {
                     body(x);
+                }
+                #[target_feature(enable = "avx512f")]
+                fn widest(x: &mut [f32]) {
+                    body(x);
+                }
+                if std::is_x86_feature_detected!("avx512f") {
+                    // SAFETY: the CPU has AVX-512, which is all that `widest` needs beyond its safe body.
+                    return unsafe { widest(x) };
                 }
                 if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
                     // SAFETY: the CPU has AVX2 and FMA, which is all that `wide` needs beyond its safe body.

@@ -1,11 +1,12 @@
 //! The pre-norm transformer of CLIP's two towers and of BLIP's vision tower (Radford et al. 2021, section 2.4).
 
 use super::act::Activation;
-use super::layers::{Mask, Product, attend_all};
+use super::layers::{attend_all, causal_mask, ours};
 use super::weights::Scope;
+use super::wide::{Parts, Shape, Stack};
 use crate::Result;
 use candle_core::Tensor;
-use candle_nn::{LayerNorm, Module};
+use candle_nn::{LayerNorm, Linear, Module};
 
 /// What an encoder needs to know of its tower.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,8 @@ pub struct EncoderConfig {
     pub layers: usize,
     /// Attention heads a layer; divides `width`.
     pub heads: usize,
+    /// Whether no position looks at those after it.
+    pub causal: bool,
     /// Between the MLPs' layers.
     pub activation: Activation,
     /// Added to the variance in layer norms.
@@ -36,8 +39,13 @@ pub enum AttentionNames {
 }
 
 /// A stack of layers.
-pub struct Encoder {
-    layers: Vec<Layer>,
+pub struct Encoder(Form);
+
+enum Form {
+    /// By candle.
+    Plain { layers: Vec<Layer>, causal: bool },
+    /// By our own kernels.
+    Wide(Stack),
 }
 
 impl Encoder {
@@ -46,94 +54,119 @@ impl Encoder {
     /// # Errors
     /// [`crate::Error::Model`] naming a tensor that is missing or misshapen.
     pub fn load(scope: &Scope, config: &EncoderConfig) -> Result<Self> {
-        let scope = scope.pp("layers");
-        let layers = (0..config.layers).map(|n| Layer::load(&scope.pp(n), config)).collect::<Result<_>>()?;
-        Ok(Encoder { layers })
+        let &EncoderConfig { heads, causal, activation, .. } = config;
+        let (mut layers, mut stack) = (Vec::new(), Stack::new(Shape { heads, causal, activation }));
+        for n in 0..config.layers {
+            let layer = Layer::load(&scope.pp("layers").pp(n), config)?;
+            // Each is laid out as it comes, so that there are never two copies of the whole.
+            match !scope.is_survey() && ours(layer.fc1.weight()) {
+                true => stack.push(&layer.parts(), scope.int8())?,
+                false => layers.push(layer),
+            }
+        }
+        Ok(Encoder(match stack.depth() {
+            0 => Form::Plain { layers, causal },
+            _ => Form::Wide(stack),
+        }))
     }
 
     /// How many layers there are.
     pub fn depth(&self) -> usize {
-        self.layers.len()
+        match &self.0 {
+            Form::Plain { layers, .. } => layers.len(),
+            Form::Wide(stack) => stack.depth(),
+        }
     }
 
     /// The hidden states after the first `depth` layers: (batch, length, width) in and out.
-    pub fn forward(&self, x: &Tensor, mask: Option<&Mask>, depth: usize) -> Result<Tensor> {
-        self.layers.iter().take(depth).try_fold(x.clone(), |x, layer| layer.forward(&x, mask, None))
+    pub fn forward(&self, x: &Tensor, depth: usize) -> Result<Tensor> {
+        match &self.0 {
+            Form::Plain { layers, causal } => {
+                let mask = mask(x, *causal)?;
+                let mut layers = layers.iter().take(depth);
+                layers.try_fold(x.clone(), |x, layer| layer.forward(&x, mask.as_ref(), None))
+            }
+            Form::Wide(stack) => Ok(stack.forward(x, depth)?),
+        }
     }
 
     /// After all layers, the states at `positions` alone, one a sequence: (batch, width). What the last layer would make of the
     /// others is left out.
-    pub fn forward_at(&self, x: &Tensor, mask: Option<&Mask>, positions: &[usize]) -> Result<Tensor> {
+    pub fn forward_at(&self, x: &Tensor, positions: &[usize]) -> Result<Tensor> {
+        let (layers, causal) = match &self.0 {
+            Form::Plain { layers, causal } => (layers, *causal),
+            Form::Wide(stack) => return Ok(stack.forward_at(x, positions)?),
+        };
         let (batch, length, width) = x.dims3()?;
         let rows: Vec<u32> =
             positions.iter().enumerate().map(|(at, position)| (at * length + position) as u32).collect();
         let rows = Tensor::from_vec(rows, batch, x.device())?;
-        match self.layers.split_last() {
+        match layers.split_last() {
             Some((last, before)) => {
-                let x = self.forward(x, mask, before.len())?;
-                last.forward(&x, mask, Some(&rows))
+                let x = self.forward(x, before.len())?;
+                last.forward(&x, mask(&x, causal)?.as_ref(), Some(&rows))
             }
             None => Ok(x.reshape((batch * length, width))?.index_select(&rows, 0)?),
         }
     }
 }
 
+/// What each position of `x`, (batch, length, width), is kept from looking at.
+fn mask(x: &Tensor, causal: bool) -> Result<Option<Tensor>> {
+    causal.then(|| causal_mask(x.dim(1)?, x.device())).transpose()
+}
+
 struct Layer {
     norm1: LayerNorm,
-    attention: Attention,
+    /// Queries, keys and values in one product.
+    qkv: Linear,
+    out: Linear,
+    heads: usize,
     norm2: LayerNorm,
-    fc1: Product,
+    fc1: Linear,
     activation: Activation,
-    fc2: Product,
+    fc2: Linear,
 }
 
 impl Layer {
     fn load(scope: &Scope, config: &EncoderConfig) -> Result<Self> {
-        let mlp = scope.pp("mlp");
+        let (mlp, attention, width) = (scope.pp("mlp"), scope.pp("self_attn"), config.width);
+        let (qkv, out) = match config.names {
+            AttentionNames::Apart => {
+                (attention.linear_stacked(&["q_proj", "k_proj", "v_proj"], width, width)?, "out_proj")
+            }
+            AttentionNames::Joined => (attention.linear("qkv", width, 3 * width)?, "projection"),
+        };
         Ok(Layer {
-            norm1: scope.layer_norm("layer_norm1", config.width, config.eps)?,
-            attention: Attention::load(&scope.pp("self_attn"), config)?,
-            norm2: scope.layer_norm("layer_norm2", config.width, config.eps)?,
-            fc1: mlp.product("fc1", config.width, config.inner)?,
+            norm1: scope.layer_norm("layer_norm1", width, config.eps)?,
+            qkv,
+            out: attention.linear(out, width, width)?,
+            heads: config.heads,
+            norm2: scope.layer_norm("layer_norm2", width, config.eps)?,
+            fc1: mlp.linear("fc1", width, config.inner)?,
             activation: config.activation,
-            fc2: mlp.product("fc2", config.inner, config.width)?,
+            fc2: mlp.linear("fc2", config.inner, width)?,
         })
     }
 
+    fn parts(&self) -> Parts<'_> {
+        let Layer { norm1, qkv, out, norm2, fc1, fc2, .. } = self;
+        Parts { norm1, qkv, out, norm2, fc1, fc2 }
+    }
+
     /// All states, or those at `rows` of all sequences laid end to end: (rows, width).
-    fn forward(&self, x: &Tensor, mask: Option<&Mask>, rows: Option<&Tensor>) -> Result<Tensor> {
-        let attention = &self.attention;
-        let qkv = attention.qkv.forward(&self.norm1.forward(x)?)?;
-        let seen = attend_all(&qkv, attention.heads, mask)?;
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, rows: Option<&Tensor>) -> Result<Tensor> {
+        let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
+        let seen = attend_all(&qkv, self.heads, mask)?;
         let x = match rows {
             Some(rows) => {
                 let (batch, length, width) = x.dims3()?;
                 let chosen = |x: &Tensor| x.reshape((batch * length, width))?.index_select(rows, 0);
-                attention.out.forward_onto(&chosen(&seen)?, &chosen(x)?)?
+                (self.out.forward(&chosen(&seen)?)? + chosen(x)?)?
             }
-            None => attention.out.forward_onto(&seen, x)?,
+            None => (self.out.forward(&seen)? + x)?,
         };
         let inner = self.activation.forward(self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        self.fc2.forward_onto(&inner, &x)
-    }
-}
-
-struct Attention {
-    /// Queries, keys and values in one product.
-    qkv: Product,
-    out: Product,
-    heads: usize,
-}
-
-impl Attention {
-    fn load(scope: &Scope, config: &EncoderConfig) -> Result<Self> {
-        let width = config.width;
-        let (qkv, out) = match config.names {
-            AttentionNames::Apart => {
-                (scope.product_stacked(&["q_proj", "k_proj", "v_proj"], width, width)?, "out_proj")
-            }
-            AttentionNames::Joined => (scope.product("qkv", width, 3 * width)?, "projection"),
-        };
-        Ok(Attention { qkv, out: scope.product(out, width, width)?, heads: config.heads })
+        Ok((self.fc2.forward(&inner)? + x)?)
     }
 }

@@ -1,6 +1,6 @@
 //! The plain parts that every network here shares: attention, patches, masks.
 
-use super::wide::{self, Packed};
+use super::wide::{self, Matrix};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::{Linear, Module};
@@ -10,15 +10,14 @@ pub enum Product {
     /// By candle.
     Plain(Linear),
     /// By our own kernel.
-    Packed(Packed),
+    Wide(Matrix),
 }
 
 impl Product {
-    /// Packs the weights where this machine and their numbers allow.
-    pub fn new(linear: Linear) -> Result<Self> {
-        let weight = linear.weight();
-        Ok(match weight.device().is_cpu() && weight.dtype() == DType::F32 && wide::available() {
-            true => Product::Packed(Packed::new(&linear)?),
+    /// Lays the weights out where this machine and their numbers allow; in 8 bits where `int8` says so.
+    pub fn new(linear: Linear, int8: bool) -> Result<Self> {
+        Ok(match ours(linear.weight()) {
+            true => Product::Wide(Matrix::new(&linear, int8)?),
             false => Product::Plain(linear),
         })
     }
@@ -27,7 +26,7 @@ impl Product {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Product::Plain(linear) => linear.forward(x)?,
-            Product::Packed(packed) => packed.forward(x, None)?,
+            Product::Wide(matrix) => matrix.forward(x, None)?,
         })
     }
 
@@ -35,29 +34,30 @@ impl Product {
     pub fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Product::Plain(linear) => (linear.forward(x)? + onto)?,
-            Product::Packed(packed) => packed.forward(x, Some(onto))?,
+            Product::Wide(matrix) => matrix.forward(x, Some(onto))?,
         })
     }
 }
 
-/// Which positions a position does not look at.
-pub struct Mask {
-    /// Broadcastable to (batch, heads, length, length), f32: 0 where it looks, -inf where not.
-    pub tensor: Tensor,
-    /// Whether that is no more than the ones after it: our own kernel then needs no tensor.
-    pub causal: bool,
+/// Whether our own kernels can take products with `weight` on this machine.
+pub fn ours(weight: &Tensor) -> bool {
+    weight.device().is_cpu() && weight.dtype() == DType::F32 && wide::available()
 }
 
 /// Self-attention over what a product of queries, keys and values gave, (batch, length, 3 x width): (batch, length, width).
-pub fn attend_all(qkv: &Tensor, heads: usize, mask: Option<&Mask>) -> Result<Tensor> {
+pub fn attend_all(qkv: &Tensor, heads: usize, mask: Option<&Tensor>) -> Result<Tensor> {
     let (batch, length, width) = qkv.dims3()?;
-    let own = qkv.device().is_cpu() && qkv.dtype() == DType::F32 && wide::available();
-    if own && mask.is_none_or(|mask| mask.causal) && wide::takes_heads_of(width / 3 / heads) {
-        return Ok(wide::attend(qkv, heads, mask.is_some())?);
-    }
     let qkv = split_heads(qkv, 3, heads)?;
-    let mixed = attend(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, mask.map(|mask| &mask.tensor))?;
+    let mixed = attend(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, mask)?;
     Ok(mixed.transpose(1, 2)?.reshape((batch, length, width / 3))?)
+}
+
+/// What keeps each of `length` positions from looking at those after it: (1, 1, length, length) f32, 0 where it looks, -inf
+/// where not.
+pub fn causal_mask(length: usize, device: &candle_core::Device) -> Result<Tensor> {
+    let sees = |query| (0..length).map(move |key| if key <= query { 0.0 } else { f32::NEG_INFINITY });
+    let mask: Vec<f32> = (0..length).flat_map(sees).collect();
+    Ok(Tensor::from_vec(mask, (1, 1, length, length), device)?)
 }
 
 /// What several projections made side by side, (batch, length, parts x width), apart and by head: (parts, batch, heads,
@@ -97,10 +97,24 @@ pub fn padding_mask(lengths: &[usize], device: &candle_core::Device) -> Result<T
 /// The patches of `pixels`, (batch, colours, side, side), each flattened: (batch, grid x grid, colours x patch x patch).
 /// Patches don't overlap, so that their convolution is one product over this. Pixels beyond the grid are left out.
 pub fn patchify(pixels: &Tensor, patch: usize, grid: usize) -> Result<Tensor> {
-    let (batch, colours, ..) = pixels.dims4()?;
+    let (batch, colours, height, width) = pixels.dims4()?;
+    let flat = colours * patch * patch;
+    if pixels.device().is_cpu() && pixels.dtype() == DType::F32 && patch * grid <= height.min(width) {
+        // Line by line of each patch: candle copies number by number.
+        let values = pixels.flatten_all()?.to_vec1::<f32>()?;
+        let mut patches = Vec::with_capacity(batch * grid * grid * flat);
+        for at in 0..batch * grid * grid {
+            let (image, row, column) = (at / (grid * grid), at / grid % grid * patch, at % grid * patch);
+            for line in (0..colours).flat_map(|colour| (row..row + patch).map(move |y| colour * height + y)) {
+                let start = (image * colours * height + line) * width + column;
+                patches.extend_from_slice(&values[start..start + patch]);
+            }
+        }
+        return Ok(Tensor::from_vec(patches, (batch, grid * grid, flat), pixels.device())?);
+    }
     let pixels = pixels.narrow(2, 0, patch * grid)?.narrow(3, 0, patch * grid)?.contiguous()?;
     let patches = pixels.reshape((batch, colours, grid, patch, grid, patch))?.permute((0, 2, 4, 1, 3, 5))?;
-    Ok(patches.reshape((batch, grid * grid, colours * patch * patch))?)
+    Ok(patches.reshape((batch, grid * grid, flat))?)
 }
 
 /// The rows of `x`, (batch, dim), as f32 vectors of unit length.

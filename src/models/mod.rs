@@ -29,6 +29,10 @@ mod progress;
 mod sentencepiece;
 pub mod tokenizer;
 pub mod weights;
+#[cfg(target_arch = "x86_64")]
+mod wide;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "wide/elsewhere.rs"]
 mod wide;
 
 pub use blip::{Blip, Features, Judgement, Matching};

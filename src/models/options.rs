@@ -3,6 +3,7 @@
 use super::blip::Matching;
 use super::hub::HubOptions;
 use super::llama::Quantize;
+use super::wide;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use std::fmt;
@@ -43,7 +44,10 @@ impl ModelOptions {
     pub(crate) fn resolve(&self) -> Result<(Device, DType)> {
         let device = self.device.open()?;
         let dtype = match (self.dtype, &device) {
-            (DTypeChoice::F32, _) | (DTypeChoice::Auto, Device::Cpu) => DType::F32,
+            (DTypeChoice::F32, _) | (DTypeChoice::Auto | DTypeChoice::Int8, Device::Cpu) => DType::F32,
+            (DTypeChoice::Int8, _) => {
+                return Err(Error::invalid("dtype int8", "it is for CPUs: use f16, or --device cpu with it"));
+            }
             (DTypeChoice::F16, _) | (DTypeChoice::Auto, _) => DType::F16,
             (DTypeChoice::BF16, device) if device.supports_bf16() => DType::BF16,
             (DTypeChoice::BF16, _) => {
@@ -52,6 +56,21 @@ impl ModelOptions {
         };
         Ok((device, dtype))
     }
+
+    /// Whether encoders compute their products in 8 bits: where that was asked for, and this CPU has the instructions.
+    pub(crate) fn int8(&self) -> bool {
+        self.dtype == DTypeChoice::Int8 && wide::int8_available()
+    }
+
+    /// What to tell a user who asked for something that this machine does another way.
+    pub fn instead(&self) -> Option<&'static str> {
+        instead(self.dtype, wide::int8_available())
+    }
+}
+
+fn instead(dtype: DTypeChoice, int8: bool) -> Option<&'static str> {
+    (dtype == DTypeChoice::Int8 && !int8)
+        .then_some("dtype int8: this CPU has no AVX-512 VNNI, so that models compute in f32 instead")
 }
 
 /// Which device computes.
@@ -123,6 +142,12 @@ pub enum DTypeChoice {
     F16,
     /// 16-bit floats with the range of 32; GPUs only.
     BF16,
+    /// Encoders' products in 8-bit integers, all else in f32; CPUs with AVX-512 VNNI only, others compute in f32. Language
+    /// models are packed by [`ModelOptions::quantize`] instead.
+    ///
+    /// Embeddings stay near those of f32 (cosine over 0.999, see `benches/encoder.md`), as those of f16 do: a model has one fingerprint
+    /// whatever it computes in, and its vectors of either kind may stand in one collection.
+    Int8,
 }
 
 impl FromStr for DTypeChoice {
@@ -134,7 +159,8 @@ impl FromStr for DTypeChoice {
             "f32" | "float32" => Ok(DTypeChoice::F32),
             "f16" | "float16" | "half" => Ok(DTypeChoice::F16),
             "bf16" | "bfloat16" => Ok(DTypeChoice::BF16),
-            _ => Err(Error::invalid(format!("dtype {text:?}"), "one of auto, f32, f16, bf16")),
+            "int8" | "i8" => Ok(DTypeChoice::Int8),
+            _ => Err(Error::invalid(format!("dtype {text:?}"), "one of auto, f32, f16, bf16, int8")),
         }
     }
 }
@@ -146,6 +172,33 @@ impl fmt::Display for DTypeChoice {
             DTypeChoice::F32 => "f32",
             DTypeChoice::F16 => "f16",
             DTypeChoice::BF16 => "bf16",
+            DTypeChoice::Int8 => "int8",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dtypes_are_told_from_their_names() {
+        use DTypeChoice::*;
+        for dtype in [Auto, F32, F16, BF16, Int8] {
+            assert_eq!(dtype.to_string().parse::<DTypeChoice>().unwrap(), dtype);
+        }
+        let said = "int4".parse::<DTypeChoice>().unwrap_err().to_string();
+        assert!(said.contains("int4") && said.contains("auto, f32, f16, bf16, int8"), "{said}");
+    }
+
+    #[test]
+    fn what_a_cpu_lacks_is_said() {
+        assert_eq!(instead(DTypeChoice::Int8, true), None);
+        assert_eq!(instead(DTypeChoice::F32, false), None);
+        let said = instead(DTypeChoice::Int8, false).unwrap();
+        assert!(said.contains("VNNI") && said.contains("f32"), "{said}");
+        let options =
+            ModelOptions { dtype: DTypeChoice::Int8, device: DeviceChoice::Cpu, ..ModelOptions::default() };
+        assert_eq!(options.resolve().unwrap().1, DType::F32);
     }
 }

@@ -23,6 +23,7 @@ pub struct Weights {
     index: HashMap<String, usize>,
     device: Device,
     dtype: DType,
+    int8: bool,
     survey: Option<Mutex<Vec<TensorRow>>>,
 }
 
@@ -80,12 +81,18 @@ impl Weights {
             parts.push(Part { file, store });
         }
         let (model, device) = (files.name.clone(), device.clone());
-        Ok(Weights { model, place, parts, index, device, dtype, survey: None })
+        Ok(Weights { model, place, parts, index, device, dtype, int8: false, survey: None })
     }
 
     /// Turns these weights into a survey: from now on nothing is loaded and nothing is refused.
     pub fn survey(mut self) -> Self {
         self.survey = Some(Mutex::new(Vec::new()));
+        self
+    }
+
+    /// From now on layers that are made ready compute in 8 bits, where `int8` says so and this machine can.
+    pub fn in_int8(mut self, int8: bool) -> Self {
+        self.int8 = int8;
         self
     }
 
@@ -272,7 +279,7 @@ impl Scope<'_> {
     pub(crate) fn ready(&self, linear: Linear) -> Result<Product> {
         match self.weights.survey {
             Some(_) => Ok(Product::Plain(linear)),
-            None => Product::new(linear),
+            None => Product::new(linear, self.int8()),
         }
     }
 
@@ -301,6 +308,16 @@ impl Scope<'_> {
     /// In which numbers.
     pub fn dtype(&self) -> DType {
         self.weights.dtype
+    }
+
+    /// Whether layers are to compute in 8 bits.
+    pub fn int8(&self) -> bool {
+        self.weights.int8
+    }
+
+    /// Whether nothing is loaded, and tensors have shapes only.
+    pub fn is_survey(&self) -> bool {
+        self.weights.survey.is_some()
     }
 
     fn full(&self, name: &str) -> String {

@@ -3,7 +3,7 @@
 use super::config::VisionConfig;
 use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
-use crate::models::layers::patchify;
+use crate::models::layers::{Product, patchify};
 use crate::models::weights::Scope;
 use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module};
@@ -11,7 +11,7 @@ use candle_nn::{LayerNorm, Linear, Module};
 /// A Vision Transformer as BLIP has it: a bias on the patches, no norm before the first layer, all states kept.
 pub struct VisionTower {
     class: Tensor,
-    patches: Linear,
+    patches: Product,
     positions: Tensor,
     encoder: Encoder,
     post_norm: LayerNorm,
@@ -32,6 +32,7 @@ impl VisionTower {
             inner: config.intermediate_size,
             layers: config.num_hidden_layers,
             heads: config.num_attention_heads,
+            causal: false,
             activation: config.hidden_act,
             eps: config.layer_norm_eps,
             names: AttentionNames::Joined,
@@ -40,7 +41,7 @@ impl VisionTower {
         let bias = embeddings.get("patch_embedding.bias", width)?;
         Ok(VisionTower {
             class: embeddings.get("class_embedding", (1, 1, width))?,
-            patches: Linear::new(patches.reshape((width, 3 * patch * patch))?, Some(bias)),
+            patches: scope.ready(Linear::new(patches.reshape((width, 3 * patch * patch))?, Some(bias)))?,
             positions: embeddings.get("position_embedding", (1, grid * grid + 1, width))?,
             encoder: Encoder::load(&scope.pp("encoder"), &encoder)?,
             post_norm: scope.layer_norm("post_layernorm", width, config.layer_norm_eps)?,
@@ -60,7 +61,7 @@ impl VisionTower {
         let patches = self.patches.forward(&patchify(pixels, self.patch, self.grid)?)?;
         let class = self.class.broadcast_as((pixels.dim(0)?, 1, patches.dim(2)?))?;
         let tokens = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions)?;
-        self.encoder.forward(&tokens, None, depth)
+        self.encoder.forward(&tokens, depth)
     }
 
     /// What the text side looks at: all states after the last layer and the norm, (batch, 1 + patches, width).

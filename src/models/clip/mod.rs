@@ -62,7 +62,8 @@ impl Clip {
         let tokenizer = TextTokenizer::read(files, config.text.max_position_embeddings)?;
         let pooling = Pooling::of(&config.text);
         check_tokenizer(files, &tokenizer, &config.text, pooling)?;
-        let network = Network::load(&Weights::open(files, &device, dtype)?.root(), &config)?;
+        let weights = Weights::open(files, &device, dtype)?.in_int8(options.int8());
+        let network = Network::load(&weights.root(), &config)?;
         let logit_scale = network.logit_scale.to_dtype(DType::F32)?.to_scalar::<f32>()?.exp();
         Ok(Clip {
             name: files.name.clone(),

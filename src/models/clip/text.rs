@@ -3,7 +3,6 @@
 use super::config::TextConfig;
 use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
-use crate::models::layers::Mask;
 use crate::models::weights::Scope;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Embedding, LayerNorm, Module};
@@ -49,8 +48,6 @@ impl Pooling {
 pub struct TokenBatch {
     /// (batch, longest) u32; what is past a text's end is `0`.
     ids: Tensor,
-    /// No token looks at those after it, so that none looks past its text's end but those that are past it themselves.
-    mask: Mask,
 }
 
 impl TokenBatch {
@@ -62,13 +59,7 @@ impl TokenBatch {
             ids.extend_from_slice(text);
             ids.resize(ids.len() + longest - text.len(), 0);
         }
-        let sees = |query| (0..longest).map(move |key| if key <= query { 0.0 } else { f32::NEG_INFINITY });
-        let mask: Vec<f32> = (0..longest).flat_map(sees).collect();
-        let tensor = Tensor::from_vec(mask, (1, 1, longest, longest), device)?;
-        Ok(TokenBatch {
-            ids: Tensor::from_vec(ids, (texts.len(), longest), device)?,
-            mask: Mask { tensor, causal: true },
-        })
+        Ok(TokenBatch { ids: Tensor::from_vec(ids, (texts.len(), longest), device)? })
     }
 }
 
@@ -85,6 +76,8 @@ impl TextTower {
             inner: config.intermediate_size,
             layers: config.num_hidden_layers,
             heads: config.num_attention_heads,
+            // So that no token looks past its text's end but those that are past it themselves.
+            causal: true,
             activation: config.hidden_act,
             eps: config.layer_norm_eps,
             names: AttentionNames::Apart,
@@ -106,12 +99,12 @@ impl TextTower {
     /// The hidden states after `depth` layers, (batch, longest, width): transformers' `hidden_states[depth]`. Rows past a
     /// text's end mean nothing.
     pub fn hidden_states(&self, batch: &TokenBatch, depth: usize) -> Result<Tensor> {
-        self.encoder.forward(&self.embed(batch)?, Some(&batch.mask), depth)
+        self.encoder.forward(&self.embed(batch)?, depth)
     }
 
     /// The states of the tokens at `positions`, one a text, after the last layer and its norm: (batch, width).
     pub fn forward(&self, batch: &TokenBatch, positions: &[usize]) -> Result<Tensor> {
-        let pooled = self.encoder.forward_at(&self.embed(batch)?, Some(&batch.mask), positions)?;
+        let pooled = self.encoder.forward_at(&self.embed(batch)?, positions)?;
         Ok(self.final_norm.forward(&pooled)?)
     }
 

@@ -3,7 +3,7 @@
 use super::config::VisionConfig;
 use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
-use crate::models::layers::patchify;
+use crate::models::layers::{Product, patchify};
 use crate::models::weights::Scope;
 use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module};
@@ -11,7 +11,7 @@ use candle_nn::{LayerNorm, Linear, Module};
 /// A Vision Transformer as CLIP has it: a layer norm before the first layer, no bias on the patches.
 pub struct VisionTower {
     class: Tensor,
-    patches: Linear,
+    patches: Product,
     positions: Tensor,
     pre_norm: LayerNorm,
     encoder: Encoder,
@@ -33,14 +33,16 @@ impl VisionTower {
             inner: config.intermediate_size,
             layers: config.num_hidden_layers,
             heads: config.num_attention_heads,
+            causal: false,
             activation: config.hidden_act,
             eps: config.layer_norm_eps,
             names: AttentionNames::Apart,
         };
         let patches = embeddings.get("patch_embedding.weight", (width, config.num_channels, patch, patch))?;
+        let flat = patches.reshape((width, config.num_channels * patch * patch))?;
         Ok(VisionTower {
             class: embeddings.get("class_embedding", width)?,
-            patches: Linear::new(patches.reshape((width, config.num_channels * patch * patch))?, None),
+            patches: scope.ready(Linear::new(flat, None))?,
             positions: embeddings.get("position_embedding.weight", (grid * grid + 1, width))?,
             pre_norm: scope.layer_norm("pre_layrnorm", width, config.layer_norm_eps)?,
             encoder: Encoder::load(&scope.pp("encoder"), &encoder)?,
@@ -58,14 +60,14 @@ impl VisionTower {
     /// The hidden states after `depth` layers, (batch, 1 + patches, width), of pixels (batch, 3, side, side). Depth 0 is
     /// what goes into the first layer: transformers' `hidden_states[depth]`.
     pub fn hidden_states(&self, pixels: &Tensor, depth: usize) -> Result<Tensor> {
-        self.encoder.forward(&self.embed(pixels)?, None, depth)
+        self.encoder.forward(&self.embed(pixels)?, depth)
     }
 
     /// The class token after the last layer and its norm: (batch, width).
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let x = self.embed(pixels)?;
         let first = vec![0; x.dim(0)?];
-        Ok(self.post_norm.forward(&self.encoder.forward_at(&x, None, &first)?)?)
+        Ok(self.post_norm.forward(&self.encoder.forward_at(&x, &first)?)?)
     }
 
     fn embed(&self, pixels: &Tensor) -> Result<Tensor> {

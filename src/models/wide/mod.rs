@@ -1,100 +1,136 @@
-//! Products and attention on CPUs with AVX-512, in f32: what most of a vision tower's time goes into.
+//! Products, attention and whole transformers on CPUs with AVX-512: what most of a tower's time goes into.
 //!
-//! 1. [`Packed`] holds a layer's weights in panels of 48 outputs, laid out once, in the order in which they are read.
-//! 2. [`attend`] takes queries, keys and values as one product leaves them, head by head, and never writes the scores out.
-//! 3. `avx512` is the one small kernel under both, and the softmax.
+//! 1. [`Matrix`] holds a layer's weights in panels of 48 outputs, laid out once, in the order in which they are read: `floats`
+//!    as they are, `bytes` rounded to 8 bits.
+//! 2. `avx512` is the one small kernel under products and `attention` in f32; `vnni` the one under products in 8 bits.
+//! 3. [`Stack`] takes sequences through all layers of a tower, over buffers that are made once; everything between the
+//!    products stays f32, `norm` and activations among it.
 //!
-//! Elsewhere, and in f16, candle's own products serve; nothing above `layers` knows which.
+//! Elsewhere, and in f16, candle's own products serve; nothing above `layers` and `encoder` knows which.
 
-#[cfg(target_arch = "x86_64")]
+mod attention;
 mod avx512;
+mod bytes;
+mod floats;
+mod norm;
+mod place;
+mod stack;
+#[cfg(test)]
+mod tests;
+mod vnni;
 
+pub use stack::{Parts, Shape, Stack};
+
+use crate::models::act::Activation;
+use bytes::{Coded, Inputs};
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 use candle_nn::Linear;
+use floats::Packed;
 
 /// Outputs in a panel: three registers of 16.
 const PANEL: usize = 48;
+/// Rows that pass by one panel in one job.
+const ROWS: usize = 168;
 
-/// Whether this machine can.
+/// Whether this machine can, in f32.
 pub fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("avx512f");
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    std::is_x86_feature_detected!("avx512f")
 }
 
-/// A linear layer whose weights are laid out in panels.
-pub struct Packed {
-    /// Panel by panel, input by input, 48 outputs: (panels, from, 48), filled up with zeros.
-    weights: Vec<f32>,
-    /// (panels x 48), filled up with zeros.
-    bias: Vec<f32>,
-    from: usize,
-    to: usize,
+/// Whether this machine can in 8 bits.
+pub fn int8_available() -> bool {
+    vnni::available()
 }
 
-impl Packed {
-    /// Packs `linear`, which must be f32 on the CPU.
-    pub fn new(linear: &Linear) -> candle_core::Result<Self> {
+/// What becomes of a product.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// It is written down.
+    Write,
+    /// It is added to what is there.
+    Add,
+    /// Its function is written down.
+    Activate(Activation),
+}
+
+/// Applies the function, where `end` has one, to a tile that was just written and is still in the cache.
+///
+/// # Safety
+/// `rows` rows at `c`, `stride` apart, of `columns` floats each, that no one else looks at.
+#[inline(always)]
+unsafe fn activate_tile(end: End, c: *mut f32, stride: usize, rows: usize, columns: usize) {
+    let End::Activate(activation) = end else { return };
+    for row in 0..rows {
+        // SAFETY: as the caller says.
+        activation.apply(unsafe { std::slice::from_raw_parts_mut(c.add(row * stride), columns) });
+    }
+}
+
+/// A linear layer, laid out for this machine.
+pub struct Matrix(Form);
+
+enum Form {
+    Floats(Packed),
+    Bytes(Coded),
+}
+
+impl Matrix {
+    /// Lays out `linear`, which must be f32 on the CPU; in 8 bits where `int8` says so and this machine can.
+    pub fn new(linear: &Linear, int8: bool) -> candle_core::Result<Self> {
         let (to, from) = linear.weight().dims2()?;
-        let rows = linear.weight().flatten_all()?.to_vec1::<f32>()?;
-        let panels = to.div_ceil(PANEL);
-        let mut weights = vec![0.0; panels * from * PANEL];
-        for (output, row) in rows.chunks_exact(from.max(1)).enumerate() {
-            let panel = &mut weights[output / PANEL * from * PANEL..][..from * PANEL];
-            for (slots, weight) in panel.chunks_exact_mut(PANEL).zip(row) {
-                slots[output % PANEL] = *weight;
-            }
-        }
-        let mut bias = linear.bias().map_or(Ok(vec![0.0; to]), |bias| bias.to_vec1::<f32>())?;
-        bias.resize(panels * PANEL, 0.0);
-        Ok(Packed { weights, bias, from, to })
+        let bias = linear.bias().map_or(Ok(vec![0.0; to]), |bias| bias.to_vec1::<f32>())?;
+        let form = slice(linear.weight(), |rows| {
+            Ok(match int8 && int8_available() {
+                true => Form::Bytes(Coded::new(rows, &bias, from)),
+                false => Form::Floats(Packed::new(rows, &bias, from)),
+            })
+        })?;
+        Ok(Matrix(form))
     }
 
     /// x W^T + b, plus `onto` where given: (..., from) to (..., to).
     pub fn forward(&self, x: &Tensor, onto: Option<&Tensor>) -> candle_core::Result<Tensor> {
         let mut shape = x.dims().to_vec();
-        if shape.pop() != Some(self.from) {
-            candle_core::bail!("a layer of {} inputs was given {:?}", self.from, x.shape());
+        if shape.pop() != Some(self.from()) {
+            candle_core::bail!("a layer of {} inputs was given {:?}", self.from(), x.shape());
         }
-        shape.push(self.to);
+        shape.push(self.to());
         if onto.is_some_and(|onto| onto.dims() != shape) {
             candle_core::bail!("a product of shape {shape:?} can't be added onto another shape");
         }
-        let rows = x.elem_count() / self.from.max(1);
-        let out = slice(x, |x| match onto {
-            Some(onto) => slice(onto, |onto| Ok(self.product(x, rows, onto.to_vec(), true))),
-            None => Ok(self.product(x, rows, vec![0.0; rows * self.to], false)),
+        let rows = x.elem_count() / self.from().max(1);
+        let (mut out, end) = match onto {
+            Some(onto) => (slice(onto, |onto| Ok(onto.to_vec()))?, End::Add),
+            None => (vec![0.0; rows * self.to()], End::Write),
+        };
+        slice(x, |x| {
+            self.product(x, rows, &mut out, end, &mut Inputs::default());
+            Ok(())
         })?;
         Tensor::from_vec(out, shape, &Device::Cpu)
     }
 
-    fn product(&self, x: &[f32], rows: usize, mut out: Vec<f32>, add: bool) -> Vec<f32> {
-        #[cfg(target_arch = "x86_64")]
-        avx512::product(self, x, rows, &mut out, add);
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (x, rows, add, &mut out);
-        out
+    /// x W^T + b for `rows` rows of `x`, brought to `end` in `out`; `inputs` is room for inputs in 8 bits.
+    fn product(&self, x: &[f32], rows: usize, out: &mut [f32], end: End, inputs: &mut Inputs) {
+        match &self.0 {
+            Form::Floats(packed) => packed.product(x, rows, out, end),
+            Form::Bytes(coded) => coded.product(x, rows, out, end, inputs),
+        }
     }
-}
 
-/// Whether [`attend`] takes heads of this width.
-pub fn takes_heads_of(width: usize) -> bool {
-    width > 0 && width.is_multiple_of(16) && width <= 128
-}
+    fn from(&self) -> usize {
+        match &self.0 {
+            Form::Floats(packed) => packed.from,
+            Form::Bytes(coded) => coded.from,
+        }
+    }
 
-/// softmax(q k^T / sqrt(d)) v for each head of each row of `qkv`, (batch, length, 3 x width) with queries, keys and values
-/// side by side: (batch, length, width). A `causal` one has each position look at itself and those before it only.
-pub fn attend(qkv: &Tensor, heads: usize, causal: bool) -> candle_core::Result<Tensor> {
-    let (batch, length, width) = qkv.dims3()?;
-    let width = width / 3;
-    let mut out = vec![0.0; batch * length * width];
-    slice(qkv, |qkv| {
-        #[cfg(target_arch = "x86_64")]
-        avx512::attend(qkv, &mut out, avx512::Heads { length, width, heads, causal });
-        Ok(())
-    })?;
-    Tensor::from_vec(out, (batch, length, width), &Device::Cpu)
+    fn to(&self) -> usize {
+        match &self.0 {
+            Form::Floats(packed) => packed.to,
+            Form::Bytes(coded) => coded.to,
+        }
+    }
 }
 
 /// Hands the values of `x` to `use_it`.
@@ -104,65 +140,5 @@ fn slice<T>(x: &Tensor, use_it: impl FnOnce(&[f32]) -> candle_core::Result<T>) -
     match (&*storage, layout.contiguous_offsets()) {
         (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => use_it(&values[start..end]),
         _ => candle_core::bail!("packed weights take f32 on the CPU"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::DType;
-    use candle_nn::Module;
-
-    fn random(shape: &[usize]) -> Tensor {
-        Tensor::randn(0f32, 1f32, shape, &Device::Cpu).unwrap()
-    }
-
-    fn check(what: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
-        assert_eq!(found.dims(), expected.dims(), "{what}");
-        let off = (found - expected).unwrap().abs().unwrap().flatten_all().unwrap();
-        let worst = off.max(0).unwrap().to_dtype(DType::F32).unwrap().to_scalar::<f32>().unwrap();
-        assert!(worst <= tolerance, "{what}: off by {worst}");
-    }
-
-    #[test]
-    fn products_are_candles() {
-        if !available() {
-            return;
-        }
-        let sizes = [(1, 1, 1), (7, 32, 48), (9, 40, 50), (170, 100, 96), (17, 1600, 31), (337, 768, 144)];
-        for (rows, from, to) in sizes {
-            let linear = Linear::new(random(&[to, from]), Some(random(&[to])));
-            let packed = Packed::new(&linear).unwrap();
-            let (x, onto) = (random(&[rows, from]), random(&[rows, to]));
-            let expected = linear.forward(&x).unwrap();
-            let tolerance = 1e-5 * (from as f32).sqrt() + 1e-6;
-            let what = format!("{rows} x {from} x {to}");
-            check(&what, &packed.forward(&x, None).unwrap(), &expected, 8.0 * tolerance);
-            let expected = (expected + &onto).unwrap();
-            check(&what, &packed.forward(&x, Some(&onto)).unwrap(), &expected, 8.0 * tolerance);
-            assert!(packed.forward(&random(&[rows, from + 1]), None).is_err());
-        }
-    }
-
-    #[test]
-    fn attention_is_candles() {
-        if !available() {
-            return;
-        }
-        for (batch, length, heads, head) in [(1, 1, 1, 16), (2, 17, 3, 64), (1, 50, 2, 80), (2, 101, 2, 32)] {
-            let qkv = random(&[batch, length, 3 * heads * head]);
-            let split = crate::models::layers::split_heads(&qkv, 3, heads).unwrap();
-            let (q, k, v) = (split.get(0).unwrap(), split.get(1).unwrap(), split.get(2).unwrap());
-            let expected = crate::models::layers::attend(&q, &k, &v, None).unwrap();
-            let expected = expected.transpose(1, 2).unwrap().reshape((batch, length, heads * head)).unwrap();
-            let what = format!("{batch} x {length} x {heads} x {head}");
-            check(&what, &attend(&qkv, heads, false).unwrap(), &expected, 2e-5);
-            let sees = |at: usize| if at % length <= at / length { 0.0 } else { f32::NEG_INFINITY };
-            let mask: Vec<f32> = (0..length * length).map(sees).collect();
-            let mask = Tensor::from_vec(mask, (1, 1, length, length), &Device::Cpu).unwrap();
-            let expected = crate::models::layers::attend(&q, &k, &v, Some(&mask)).unwrap();
-            let expected = expected.transpose(1, 2).unwrap().reshape((batch, length, heads * head)).unwrap();
-            check(&format!("{what}, causal"), &attend(&qkv, heads, true).unwrap(), &expected, 2e-5);
-        }
     }
 }

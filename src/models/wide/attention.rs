@@ -1,0 +1,151 @@
+//! Attention head by head, in f32, over what a product of queries, keys and values leaves. A tile's scores never leave the
+//! first-level cache.
+
+use super::PANEL;
+use super::avx512::{TILE, Work, tile};
+use super::place::Place;
+use crate::models::act::exp;
+use rayon::prelude::*;
+
+/// Floats in a register, and in two.
+const LANES: usize = 16;
+const PAIR: usize = 2 * LANES;
+
+/// What an attention is like.
+#[derive(Clone, Copy)]
+pub(super) struct Heads {
+    pub length: usize,
+    /// Of all heads together.
+    pub width: usize,
+    pub heads: usize,
+    /// Whether no position looks at those after it.
+    pub causal: bool,
+}
+
+/// softmax(q k^T / sqrt(d)) v for each head of each sequence: from `qkv`, (batch, length, 3 x width) with queries, keys and
+/// values side by side, to `out`, (batch, length, width).
+pub(super) fn attend(qkv: &[f32], out: &mut [f32], shape: Heads) {
+    let Heads { length, width, heads, .. } = shape;
+    let head = width / heads;
+    let batch = out.len() / (length * width).max(1);
+    assert!(qkv.len() == 3 * out.len() && head * heads == width && super::available());
+    let place = Place::of(out);
+    (0..batch * heads).into_par_iter().for_each_init(Scratch::default, |scratch, job| {
+        let (sequence, number) = (job / heads, job % heads);
+        let qkv = &qkv[sequence * length * 3 * width..][..length * 3 * width];
+        scratch.fill(qkv, length, width, number * head, head);
+        let first = place.at(sequence * length * width + number * head);
+        // SAFETY: AVX-512 is there; each job writes its own head's columns of its own sequence's rows.
+        unsafe { one_head(scratch, &qkv[number * head..], first, shape) };
+    });
+}
+
+/// One head's keys as panels, its values, and a tile's scores.
+#[derive(Default)]
+struct Scratch {
+    keys: Vec<f32>,
+    /// Rows filled up to whole pairs of registers.
+    values: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+impl Scratch {
+    fn fill(&mut self, qkv: &[f32], length: usize, width: usize, start: usize, head: usize) {
+        let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
+        self.keys.resize(padded * head, 0.0);
+        self.values.resize(length * stride, 0.0);
+        self.scores.resize(TILE * padded, 0.0);
+        for (at, (row, values)) in
+            qkv.chunks_exact(3 * width).zip(self.values.chunks_exact_mut(stride)).enumerate()
+        {
+            let panel = &mut self.keys[at / PANEL * head * PANEL..][..head * PANEL];
+            for (slots, key) in panel.chunks_exact_mut(PANEL).zip(&row[width + start..]) {
+                slots[at % PANEL] = *key;
+            }
+            values[..head].copy_from_slice(&row[2 * width + start..][..head]);
+        }
+    }
+}
+
+/// # Safety
+/// AVX-512F; `queries` has `length` rows 3 x `width` apart, `out` as many `width` apart, each of `head` floats.
+#[target_feature(enable = "avx512f")]
+unsafe fn one_head(scratch: &mut Scratch, queries: &[f32], out: *mut f32, shape: Heads) {
+    let Heads { length, width, heads, causal } = shape;
+    let head = width / heads;
+    let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
+    for row in (0..length).step_by(TILE) {
+        let rows = TILE.min(length - row);
+        // The keys that any row of this tile looks at.
+        let seen = if causal { row + rows } else { length };
+        for start in (0..seen).step_by(PANEL) {
+            let work = Work {
+                a: queries[row * 3 * width..].as_ptr(),
+                a_stride: 3 * width,
+                b: scratch.keys[start * head..].as_ptr(),
+                b_stride: PANEL,
+                inputs: head,
+                c: scratch.scores[start..].as_mut_ptr(),
+                c_stride: padded,
+                bias: std::ptr::null(),
+                scale: (head as f32).powf(-0.5),
+                add: false,
+                columns: PANEL.min(seen - start),
+            };
+            // SAFETY: a tile's scores fit their scratch, whose rows are `padded` long; as many registers as have a key.
+            unsafe {
+                match work.columns {
+                    0..=16 => tile::<1>(&work, rows),
+                    17..=32 => tile::<2>(&work, rows),
+                    _ => tile::<3>(&work, rows),
+                }
+            }
+        }
+        for (at, scores) in scratch.scores.chunks_exact_mut(padded).take(rows).enumerate() {
+            let own = if causal { row + at + 1 } else { length };
+            softmax(&mut scores[..seen.next_multiple_of(LANES)], own);
+        }
+        for start in (0..head).step_by(PAIR) {
+            let work = Work {
+                a: scratch.scores.as_ptr(),
+                a_stride: padded,
+                b: scratch.values[start..].as_ptr(),
+                b_stride: stride,
+                inputs: seen,
+                c: out.wrapping_add(row * width + start),
+                c_stride: width,
+                bias: std::ptr::null(),
+                scale: 1.0,
+                add: false,
+                columns: PAIR.min(head - start),
+            };
+            // SAFETY: as the caller says; a row of values is filled up to whole pairs of registers.
+            unsafe { tile::<2>(&work, rows) };
+        }
+    }
+}
+
+/// Of the first `seen` of `x`, in place; the others, up to whole registers, become zero.
+#[target_feature(enable = "avx512f")]
+fn softmax(x: &mut [f32], seen: usize) {
+    x[seen..].fill(f32::NEG_INFINITY);
+    let (registers, _) = x.as_chunks_mut::<LANES>();
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for register in &*registers {
+        for (most, x) in most.iter_mut().zip(register) {
+            *most = if *x > *most { *x } else { *most };
+        }
+    }
+    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0; LANES];
+    for register in registers {
+        for (sum, x) in sums.iter_mut().zip(register) {
+            // What is not looked at weighs nothing: exp is cut off before it comes to zero.
+            let share = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - most) };
+            *sum += share;
+            *x = share;
+        }
+    }
+    let share = 1.0 / sums.iter().sum::<f32>();
+    x.iter_mut().for_each(|v| *v *= share);
+}

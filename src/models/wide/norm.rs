@@ -1,0 +1,50 @@
+//! Layer norms, in f32.
+
+use rayon::prelude::*;
+
+/// Floats in a register.
+const LANES: usize = 16;
+/// Rows that a thread takes at once.
+const ROWS: usize = 16;
+
+/// (x - mean) / sqrt(variance + eps) * gain + shift.
+pub(super) struct Norm {
+    pub gain: Vec<f32>,
+    pub shift: Vec<f32>,
+    pub eps: f32,
+}
+
+impl Norm {
+    /// The norms of the rows of `x`, each as long as the gain, in `out`.
+    pub fn rows(&self, x: &[f32], out: &mut [f32]) {
+        let width = self.gain.len().max(1);
+        assert!(super::available());
+        out.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).for_each(|(out, x)| {
+            for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                // SAFETY: the CPU has AVX-512, which is all that `row` needs beyond its safe body.
+                unsafe { self.row(x, out) };
+            }
+        });
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn row(&self, x: &[f32], out: &mut [f32]) {
+        let share = 1.0 / x.len() as f32;
+        let mean = sum(x, |x| x) * share;
+        let variance = sum(x, |x| (x - mean) * (x - mean)) * share;
+        let scale = 1.0 / (variance + self.eps).sqrt();
+        for (((out, x), gain), shift) in out.iter_mut().zip(x).zip(&self.gain).zip(&self.shift) {
+            *out = (x - mean) * scale * gain + shift;
+        }
+    }
+}
+
+#[inline(always)]
+fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let (registers, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for register in registers {
+        sums.iter_mut().zip(register).for_each(|(sum, x)| *sum += of(*x));
+    }
+    sums.iter().sum::<f32>() + rest.iter().map(|x| of(*x)).sum::<f32>()
+}
