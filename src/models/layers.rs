@@ -130,3 +130,25 @@ pub fn unit_rows(x: &Tensor) -> Result<Vec<Vec<f32>>> {
     }
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn patches_are_copied_as_candle_copies_them() {
+        for (batch, colours, height, width, patch, grid) in
+            [(1, 1, 4, 4, 2, 2), (3, 3, 17, 16, 4, 4), (2, 3, 9, 11, 3, 2)]
+        {
+            let count = batch * colours * height * width;
+            let pixels = Tensor::arange(0f32, count as f32, &Device::Cpu).unwrap();
+            let pixels = pixels.reshape((batch, colours, height, width)).unwrap();
+            let found = patchify(&pixels, patch, grid).unwrap();
+            let expected = patchify(&pixels.to_dtype(DType::F64).unwrap(), patch, grid).unwrap();
+            let values = |x: &Tensor| x.to_dtype(DType::F32).unwrap().to_vec3::<f32>().unwrap();
+            assert_eq!(values(&found), values(&expected));
+        }
+        assert!(patchify(&Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap(), 3, 2).is_err());
+    }
+}
