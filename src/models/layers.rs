@@ -14,10 +14,10 @@ pub enum Product {
 }
 
 impl Product {
-    /// Lays the weights out where this machine and their numbers allow; in 8 bits where `int8` says so.
-    pub fn new(linear: Linear, int8: bool) -> Result<Self> {
+    /// Lays the weights out where this machine and their numbers allow.
+    pub fn new(linear: Linear) -> Result<Self> {
         Ok(match ours(linear.weight()) {
-            true => Product::Wide(Matrix::new(&linear, int8)?),
+            true => Product::Wide(Matrix::new(&linear, false)?),
             false => Product::Plain(linear),
         })
     }

@@ -142,8 +142,9 @@ pub enum DTypeChoice {
     F16,
     /// 16-bit floats with the range of 32; GPUs only.
     BF16,
-    /// Encoders' products in 8-bit integers, all else in f32; CPUs with AVX-512 VNNI only, others compute in f32. Language
-    /// models are packed by [`ModelOptions::quantize`] instead.
+    /// Products of transformers that embed, and of those that look at pictures for a matcher, captioner or answerer, in 8-bit
+    /// integers, all else in f32; on CPUs with AVX-512 VNNI, others compute in f32. What writes words stays f32, or as
+    /// [`ModelOptions::quantize`] packs it.
     ///
     /// Embeddings stay near those of f32 (cosine over 0.999, see `benches/encoder.md`), as those of f16 do: a model has one fingerprint
     /// whatever it computes in, and its vectors of either kind may stand in one collection.

@@ -90,7 +90,7 @@ impl Weights {
         self
     }
 
-    /// From now on layers that are made ready compute in 8 bits, where `int8` says so and this machine can.
+    /// From now on the encoders that are loaded compute in 8 bits, where `int8` says so and this machine can.
     pub fn in_int8(mut self, int8: bool) -> Self {
         self.int8 = int8;
         self
@@ -279,7 +279,7 @@ impl Scope<'_> {
     pub(crate) fn ready(&self, linear: Linear) -> Result<Product> {
         match self.weights.survey {
             Some(_) => Ok(Product::Plain(linear)),
-            None => Product::new(linear, self.int8()),
+            None => Product::new(linear),
         }
     }
 
@@ -310,7 +310,7 @@ impl Scope<'_> {
         self.weights.dtype
     }
 
-    /// Whether layers are to compute in 8 bits.
+    /// Whether encoders are to compute in 8 bits.
     pub fn int8(&self) -> bool {
         self.weights.int8
     }

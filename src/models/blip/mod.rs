@@ -64,7 +64,7 @@ impl Blip {
         preprocess.must_make(files, config.vision.image_size)?;
         let tokenizer = TextTokenizer::read(files, config.text.max_position_embeddings)?;
         tokenizer.must_fit(files, config.text.vocab_size)?;
-        let weights = Weights::open(files, &device, dtype)?;
+        let weights = Weights::open(files, &device, dtype)?.in_int8(options.int8());
         let network = Network::load(&weights.root(), &config, Abilities::of(files, &config, &weights)?)?;
         let blip = Blip {
             name: files.name.clone(),

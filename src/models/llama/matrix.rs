@@ -68,7 +68,7 @@ impl Matrix {
     pub fn packed(weight: QTensor, bias: Option<Tensor>, dtype: DType) -> Result<Self> {
         Ok(match QMatMul::from_qtensor(weight)? {
             QMatMul::Tensor(weight) | QMatMul::TensorF16(weight) => {
-                Matrix::Dense(Product::new(Linear::new(weight.to_dtype(dtype)?, bias), false)?)
+                Matrix::Dense(Product::new(Linear::new(weight.to_dtype(dtype)?, bias))?)
             }
             packed => Matrix::Packed(packed, bias),
         })

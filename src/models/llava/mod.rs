@@ -72,6 +72,8 @@ impl Llava {
         let preprocess = Eyes::preprocess(files, &config)?;
         let prompter = Prompter::read(files, config.text.is_mistral)?;
         let (own, tower) = open(files, &device, dtype)?;
+        let int8 = options.int8();
+        let (own, tower) = (own.in_int8(int8), tower.map(|tower| tower.in_int8(int8)));
         let gguf = Gguf::find(files)?;
         let source = match &gguf {
             Some(gguf) => Source::gguf(gguf, &device, dtype),

@@ -35,19 +35,24 @@ impl Coded {
         let (panels, groups) = (to.div_ceil(PANEL), from.div_ceil(GROUP));
         let mut codes = vec![0; panels * groups * PANEL * GROUP];
         let (mut scales, mut sums) = (vec![0.0; panels * PANEL], vec![0; panels * PANEL]);
-        for (output, row) in rows.chunks_exact(from.max(1)).enumerate() {
-            let most = row.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
-            let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-            scales[output] = most / 127.0;
-            let panel = &mut codes[output / PANEL * groups * PANEL * GROUP..][..groups * PANEL * GROUP];
-            for (input, weight) in row.iter().enumerate() {
-                let code = (weight * inverse).round() as i8;
-                sums[output] += i32::from(code);
-                panel[(input / GROUP * PANEL + output % PANEL) * GROUP + input % GROUP] = code;
+        let facts = scales.par_chunks_mut(PANEL).zip(sums.par_chunks_mut(PANEL));
+        let laid = codes.par_chunks_mut((groups * PANEL * GROUP).max(1)).zip(facts);
+        laid.zip(rows.par_chunks((PANEL * from).max(1))).for_each(|((codes, (scales, sums)), rows)| {
+            for (output, row) in rows.chunks_exact(from.max(1)).enumerate() {
+                let most = row.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
+                let inverse = inverse(127.0, most);
+                // A weight that is not a number must not go unseen.
+                let odd = row.iter().any(|weight| weight.is_nan());
+                scales[output] = if odd { f32::NAN } else { most / 127.0 };
+                for (input, weight) in row.iter().enumerate() {
+                    let code = whole(weight * inverse) as i8;
+                    sums[output] += i32::from(code);
+                    codes[(input / GROUP * PANEL + output) * GROUP + input % GROUP] = code;
+                }
             }
-        }
+        });
         let mut bias = bias.to_vec();
-        bias.resize(panels * PANEL, 0.0);
+        bias.resize(scales.len(), 0.0);
         Coded { codes, scales, sums, bias, from, to }
     }
 
@@ -93,22 +98,14 @@ impl Inputs {
 /// finite has a scale that is not a number, so that its products tell.
 #[inline(always)]
 pub(super) fn round_row(row: &[f32], tile: &mut [u8], at: usize) -> (f32, i32) {
-    // Adding 1.5 * 2^23 rounds to a whole number, ties to even, which then stands in the low bits.
-    const ROUND: f32 = 12_582_912.0;
     let (least, most, odd) = reach(row);
     let range = most - least;
     if odd != 0.0 || !range.is_finite() {
         return (f32::NAN, 0);
     }
-    let inverse = if range > 0.0 { 255.0 / range } else { 0.0 };
-    // A range so small that its inverse is infinite is all zeros to a layer.
-    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    let zero = (-least * inverse + ROUND).to_bits() as i32 - ROUND.to_bits() as i32;
-    let shift = ROUND + zero as f32;
-    let code = |x: f32| {
-        let whole = (x * inverse + shift).to_bits() as i32 - ROUND.to_bits() as i32;
-        whole.clamp(0, 255) as u8
-    };
+    let inverse = inverse(255.0, range);
+    let zero = whole(-least * inverse);
+    let code = |x: f32| (whole(x * inverse) + zero).clamp(0, 255) as u8;
     const CHUNK: usize = 64;
     for (chunk, x) in row.chunks(CHUNK).enumerate() {
         let mut codes = [0u8; CHUNK];
@@ -120,6 +117,21 @@ pub(super) fn round_row(row: &[f32], tile: &mut [u8], at: usize) -> (f32, i32) {
         }
     }
     (range / 255.0, zero)
+}
+
+/// What values are multiplied by so that `range` becomes `steps`; zero where there is nothing, or so little that it rounds to it.
+#[inline(always)]
+fn inverse(steps: f32, range: f32) -> f32 {
+    let inverse = steps / range;
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
+
+/// The nearest whole number, the even one of two, for numbers up to 2^22.
+#[inline(always)]
+fn whole(x: f32) -> i32 {
+    // Adding 1.5 * 2^23 leaves no room for a fraction: the whole number stands in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
 
 /// The least and the greatest value of a row, zero among them, and a number that is zero where all are finite.

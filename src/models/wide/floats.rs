@@ -1,6 +1,7 @@
 //! Weights in f32, laid out as the kernel reads them.
 
 use super::{End, PANEL, avx512};
+use rayon::prelude::*;
 
 /// A linear layer whose weights are laid out in panels.
 pub(super) struct Packed {
@@ -18,12 +19,14 @@ impl Packed {
         let to = bias.len();
         let panels = to.div_ceil(PANEL);
         let mut weights = vec![0.0; panels * from * PANEL];
-        for (output, row) in rows.chunks_exact(from.max(1)).enumerate() {
-            let panel = &mut weights[output / PANEL * from * PANEL..][..from * PANEL];
-            for (slots, weight) in panel.chunks_exact_mut(PANEL).zip(row) {
-                slots[output % PANEL] = *weight;
+        let panel = (PANEL * from).max(1);
+        weights.par_chunks_mut(panel).zip(rows.par_chunks(panel)).for_each(|(panel, rows)| {
+            for (output, row) in rows.chunks_exact(from.max(1)).enumerate() {
+                for (slots, weight) in panel.chunks_exact_mut(PANEL).zip(row) {
+                    slots[output] = *weight;
+                }
             }
-        }
+        });
         let mut bias = bias.to_vec();
         bias.resize(panels * PANEL, 0.0);
         Packed { weights, bias, from, to }

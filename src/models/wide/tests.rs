@@ -97,6 +97,10 @@ fn extremes_do_not_overflow() {
         coded.product(&vec![value; from], 1, &mut out, End::Write, &mut Inputs::default());
         assert!((out[0] - expected).abs() <= 1e-5 * f32::abs(expected), "{value}: {out:?}");
     }
+    let blind = Coded::new(&[1.0, f32::NAN, f32::INFINITY, 1.0, 1e-42, -1e-42], &[0.0; 3], 2);
+    let mut out = vec![0.0; 3];
+    blind.product(&[1.0, 2.0], 1, &mut out, End::Write, &mut Inputs::default());
+    assert!(out[0].is_nan() && out[1].is_nan() && out[2] == 0.0, "{out:?}");
     for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut x = vec![1.0; 2 * from];
         x[77] = odd;
