@@ -144,6 +144,7 @@ impl<'a> Workshop<'a> {
             (item.width, item.height, item.format) = (facts.width, facts.height, facts.format.to_owned());
             (item.taken, item.exif) = (facts.taken, facts.exif);
         }
+        decode::give_back(image);
         Ok(Prepared { item, sketch })
     }
 }

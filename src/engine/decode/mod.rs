@@ -6,7 +6,7 @@
 //! 4. `exif`  reads orientation, date, camera, lens and place.
 //! 5. The pixels are decoded, laid on white where they are transparent, and turned upright ([`Opened::decode`]).
 //!
-//! `looks` is a picture's perceptual hash.
+//! `looks` is a picture's perceptual hash; `room` keeps a picture's memory for the next one.
 //!
 //! A refusal is always [`Error::Image`] with a reason that a person can act on. A decoder that panics is a refusal too.
 //! Nothing here knows of files, collections or models.
@@ -14,8 +14,10 @@
 mod exif;
 mod jpeg;
 mod looks;
+mod room;
 
 pub use looks::looks;
+pub use room::give_back;
 
 use crate::error::{Error, Result};
 use crate::types::Payload;
@@ -115,7 +117,7 @@ impl Opened<'_> {
     pub fn decode(self) -> Result<RgbImage> {
         let name = self.facts.format;
         guarded(name, || {
-            let mut image = DynamicImage::from_decoder(self.decoder).map_err(|e| broken(name, &e))?;
+            let mut image = pixels(self.decoder).map_err(|e| broken(name, &e))?;
             if image.color().has_alpha() {
                 image = DynamicImage::ImageRgb8(on_white(image));
             }
@@ -124,6 +126,17 @@ impl Opened<'_> {
             Ok(image.into_rgb8())
         })
     }
+}
+
+/// What `decoder` makes, in room that was used before where it is plain RGB, as most pictures are.
+fn pixels(decoder: Box<dyn ImageDecoder + '_>) -> Result<DynamicImage, ImageError> {
+    let ((width, height), bytes) = (decoder.dimensions(), decoder.total_bytes());
+    let Some(len) = usize::try_from(bytes).ok().filter(|_| decoder.color_type() == ColorType::Rgb8) else {
+        return DynamicImage::from_decoder(decoder);
+    };
+    let mut room = room::take(len);
+    decoder.read_image_boxed(&mut room)?;
+    Ok(DynamicImage::ImageRgb8(RgbImage::from_raw(width, height, room).unwrap_or_default()))
 }
 
 fn open_as<'a>(

@@ -143,12 +143,12 @@ fn reach(row: &[f32]) -> (f32, f32, f32) {
         for (lane, x) in x.iter().enumerate() {
             least[lane] = if *x < least[lane] { *x } else { least[lane] };
             most[lane] = if *x > most[lane] { *x } else { most[lane] };
-            odd[lane] += *x - *x;
+            odd[lane] += *x * 0.0;
         }
     };
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();
-    chunks.for_each(|chunk| see(chunk));
+    chunks.for_each(&mut see);
     see(rest);
     let fold = |lanes: [f32; LANES], pick: fn(f32, f32) -> f32| lanes.into_iter().fold(0.0, pick);
     (fold(least, f32::min), fold(most, f32::max), odd.iter().sum())
