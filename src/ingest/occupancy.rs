@@ -258,7 +258,7 @@ mod tests {
         let (first, second) = (Arc::new(clock()), Arc::new(clock()));
         let (heard, _other) = (meter.hear(&first), meter.hear(&second));
         let pause = || std::thread::sleep(Duration::from_millis(5));
-        [&first, &second].map(|clock| clock.time(Stage::Encode, pause));
+        [&first, &second].into_iter().for_each(|clock| clock.time(Stage::Encode, pause));
         first.came(Stage::Fetch);
         assert_eq!((of(Stage::Fetch).threads, of(Stage::Fetch).waiting), (8, 1));
         let before = of(Stage::Encode).busy;
