@@ -28,8 +28,9 @@ pub struct Found {
 
 const FOLLOWED: u32 = 1 << 31;
 
-/// Nodes followed at a time, at most.
-const WIDTH: usize = 4;
+/// Nodes followed at a time, at most; and how many more, that are likely to be followed after them, are fetched ahead.
+const WIDTH: usize = 12;
+const AHEAD: usize = 4;
 
 impl Found {
     /// A node that was met and not yet followed.
@@ -164,7 +165,7 @@ impl Layer {
             scratch.score(query, &rows);
             at = scratch.file(ef, from).min(at);
             from = scratch.met();
-            let width = at.min(WIDTH - 1) + 1;
+            let width = (2 * at + 1).min(WIDTH);
             // At first the best is likely to be outdone by what it leads to; near the end, those behind it are followed
             // anyway, and together they wait for memory once.
             let mut next = [0; WIDTH];
@@ -179,9 +180,8 @@ impl Layer {
                     one.node |= FOLLOWED;
                     at = place + 1;
                 }
-                // The others are likely to be followed after them.
                 found += 1;
-                if found == width + WIDTH {
+                if found == width + AHEAD {
                     break;
                 }
             }
