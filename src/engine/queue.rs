@@ -186,7 +186,8 @@ impl<I, O> Line<I, O> {
             return Err(Error::Overloaded { what: self.what, retry: retry(&state.load, state.jobs.len()) });
         }
         let came = Instant::now();
-        let job = |(place, input)| Job {
+        // Takes the trace along, so that it is let go before the lock is: the wait would seem to outlast the forward pass.
+        let job = move |(place, input)| Job {
             input,
             place,
             caller: caller.clone(),
