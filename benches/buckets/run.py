@@ -22,8 +22,9 @@ from proxy import Proxy, ask
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "photos"
 TRIES = 5
-# What may be under way when a run is killed: two batches of 32, the lanes of a bucket, and a place a core.
-UNDERWAY = 2 * 32 + 32 + (os.cpu_count() or 1)
+# What may be under way when a run is killed: the places in line (two batches of 32, the lanes of a bucket, one for each core),
+# and three batches beyond them: one is embedded, one handed over, one written.
+UNDERWAY = 2 * 32 + 32 + (os.cpu_count() or 1) + 3 * 32
 ODD = [
     "plain/{}.jpg",
     "with space/new york {}.jpg",
