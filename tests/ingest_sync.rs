@@ -365,3 +365,26 @@ fn limits_reach_the_decoder_and_the_reader() {
     check(Limits { pixels: 100, ..Limits::default() }, "1280 pixels, and the limit is 100");
     check(Limits { memory: 3000, ..Limits::default() }, "memory to decode, and the limit is 3000");
 }
+
+#[test]
+fn known_bytes_get_the_vector_that_the_store_keeps() {
+    let home = Home::new();
+    // A picture a batch, so that later ones find the first in the store and not beside them.
+    let one = IndexOptions { batch: 1, workers: 1, ..options() };
+    for copy in 0..6 {
+        (0..4).for_each(|seed| home.write(format!("{copy}/{seed}.png"), picture(seed)));
+        assert_eq!(home.index(&one).indexed, 4);
+    }
+    let items = home.items();
+    let Home { dir, collection, engine, .. } = home;
+    drop((collection, engine));
+    let store = eyeshot::store::Store::open(&dir.path().join("data")).unwrap();
+    let space = store.collection("test").unwrap().unwrap().spaces[0].id;
+    let rows = store.vectors(space).map(|row| row.unwrap().1);
+    let vectors: std::collections::HashMap<_, _> = rows.map(|row| (row.item, row.vector)).collect();
+    assert_eq!(vectors.len(), 24);
+    for item in items.values() {
+        let first = items.values().find(|other| other.hash == item.hash).unwrap();
+        assert_eq!(vectors[&item.id], vectors[&first.id], "{}", item.key);
+    }
+}

@@ -191,6 +191,36 @@ async fn what_is_done_is_counted() {
     assert!(ran.err.contains("quue") && ran.err.contains("queue"), "{}", ran.err);
 }
 
+#[tokio::test]
+async fn a_run_of_ingestion_tells_how_busy_its_steps_are() {
+    let home = tempfile::tempdir().unwrap();
+    served::pictures(home.path());
+    let folder = home.path().join("pictures").display().to_string();
+    let served = Served::start(home.path(), &["--allow-root", &folder]).await;
+    let client = Client::new(&served);
+    // By step: seconds at work, threads, and what waits.
+    let read = || {
+        let text = String::from_utf8(client.get("/metrics").body).unwrap();
+        ["list", "fetch", "decode", "encode", "write"].map(|stage| {
+            ["busy_seconds_total", "threads", "waiting"].map(|what| {
+                let name = format!("eyeshot_ingest_stage_{what}{{stage=\"{stage}\"}} ");
+                let value = text.lines().find_map(|line| line.strip_prefix(&name));
+                value.unwrap_or_else(|| panic!("{name}is not in:\n{text}")).parse::<f64>().unwrap()
+            })
+        })
+    };
+    assert_eq!(read(), [[0.0; 3]; 5], "nothing has run");
+    let run = || client.post("/v1/collections/default/index", &json!({"sources": [folder]}));
+    assert_eq!(events(&run()).last().unwrap().1["indexed"], 3);
+    let first = read();
+    assert!(first.iter().all(|[busy, ..]| *busy > 0.0 && *busy < 600.0), "{first:?}");
+    assert!(first.iter().all(|[_, threads, waiting]| (*threads, *waiting) == (0.0, 0.0)), "{first:?}");
+    // What ended is kept, and a run that finds nothing to do lists all the same.
+    assert_eq!(events(&run()).last().unwrap().1["unchanged"], 3);
+    let second = read();
+    assert!(second[0][0] > first[0][0] && second[3][0] == first[3][0], "{first:?} {second:?}");
+}
+
 /// Every metric that the dashboard asks for is there, with every label that it groups by.
 fn check_dashboard(metrics: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/compose/grafana/eyeshot.json");

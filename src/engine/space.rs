@@ -163,7 +163,13 @@ impl Space {
         slots.iter().filter_map(move |slot| owners.of_slot.get(&slot).copied())
     }
 
-    /// An item's first vector.
+    /// An item's first vector as the store keeps it: what another item of the same bytes gets, whose code is then the same.
+    pub fn kept_of(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
+        let Some(slot) = self.slots_of(item).first().copied() else { return Ok(None) };
+        Ok(self.store.vector(self.record.id, slot)?.map(|row| row.vector))
+    }
+
+    /// An item's first vector as the index keeps it, which is near enough to compare with others.
     pub fn vector_of(&self, item: ItemId) -> Option<Vec<f32>> {
         self.vectors.index.vector(*self.slots_of(item).first()?)
     }

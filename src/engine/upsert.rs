@@ -108,7 +108,7 @@ impl Collection {
         let encoder = || self.encoder().map(Arc::as_ref);
         let known = |hash: &ContentHash| match fresh.get(hash) {
             Some(vector) => Ok(Some(vector.clone())),
-            None => Ok(self.known(hash)?.and_then(|item| self.images.vector_of(item.id))),
+            None => self.known(hash)?.map_or(Ok(None), |item| self.images.kept_of(item.id)),
         };
         let images = embed::pictures(encoder, pictures.collect(), known)?;
         let texts: Vec<&[String]> = batch.iter().map(|new| new.captions.as_slice()).collect();

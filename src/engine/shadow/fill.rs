@@ -70,7 +70,7 @@ impl Collection {
             Some(vector) => Ok(Some(vector.clone())),
             None => {
                 let item = self.store.item_of_hash(self.record.id, hash)?;
-                Ok(item.and_then(|item| shadow.images.vector_of(item)))
+                item.map_or(Ok(None), |item| shadow.images.kept_of(item))
             }
         };
         let images = embed::pictures(|| shadow.encoder(), batch, known)?;
