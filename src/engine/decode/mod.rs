@@ -21,6 +21,7 @@ pub use room::give_back;
 
 use crate::error::{Error, Result};
 use crate::types::Payload;
+use image::error::{ParameterError, ParameterErrorKind};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 use std::io::Cursor;
@@ -136,7 +137,9 @@ fn pixels(decoder: Box<dyn ImageDecoder + '_>) -> Result<DynamicImage, ImageErro
     };
     let mut room = room::take(len);
     decoder.read_image_boxed(&mut room)?;
-    Ok(DynamicImage::ImageRgb8(RgbImage::from_raw(width, height, room).unwrap_or_default()))
+    let other_size = || ParameterError::from_kind(ParameterErrorKind::DimensionMismatch);
+    let image = RgbImage::from_raw(width, height, room).ok_or_else(|| ImageError::Parameter(other_size()))?;
+    Ok(DynamicImage::ImageRgb8(image))
 }
 
 fn open_as<'a>(
