@@ -1,8 +1,11 @@
 //! What stands for our own kernels on CPUs that they are not written for: nothing that could be made.
 
-use crate::models::act::Activation;
+mod parts;
+
+pub use parts::{Parts, Shape};
+
 use candle_core::{Tensor, bail};
-use candle_nn::{LayerNorm, Linear};
+use candle_nn::Linear;
 use std::convert::Infallible;
 
 /// Whether this machine can, in f32.
@@ -28,26 +31,6 @@ impl Matrix {
     pub fn forward(&self, _: &Tensor, _: Option<&Tensor>) -> candle_core::Result<Tensor> {
         match self.0 {}
     }
-}
-
-/// What all layers have in common.
-#[derive(Clone, Copy)]
-#[expect(dead_code, reason = "no layer is made")]
-pub struct Shape {
-    pub heads: usize,
-    pub causal: bool,
-    pub activation: Activation,
-}
-
-/// One layer, as it is read.
-#[expect(dead_code, reason = "no layer is made")]
-pub struct Parts<'a> {
-    pub norm1: &'a LayerNorm,
-    pub qkv: &'a Linear,
-    pub out: &'a Linear,
-    pub norm2: &'a LayerNorm,
-    pub fc1: &'a Linear,
-    pub fc2: &'a Linear,
 }
 
 /// Layers one after another: none.

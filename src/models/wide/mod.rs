@@ -13,13 +13,15 @@ mod avx512;
 mod bytes;
 mod floats;
 mod norm;
+mod parts;
 mod place;
 mod stack;
 #[cfg(test)]
 mod tests;
 mod vnni;
 
-pub use stack::{Parts, Shape, Stack};
+pub use parts::{Parts, Shape};
+pub use stack::Stack;
 
 use crate::models::act::Activation;
 use bytes::{Coded, Inputs};

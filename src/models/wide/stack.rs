@@ -2,41 +2,14 @@
 
 use super::attention::{Heads, attend};
 use super::norm::Norm;
+use super::parts::{Parts, Shape};
 use super::{End, Inputs, Matrix};
-use crate::models::act::Activation;
 use candle_core::{Device, Tensor};
-use candle_nn::{LayerNorm, Linear};
+use candle_nn::LayerNorm;
 
 /// Rows that go through all layers together for each thread: so many that a panel of weights serves long once it has been
 /// fetched, so few that what they leave between two products is found in the cache.
 const ROWS: usize = 400;
-
-/// What all layers have in common.
-#[derive(Clone, Copy)]
-pub struct Shape {
-    /// Attention heads a layer.
-    pub heads: usize,
-    /// Whether no position looks at those after it.
-    pub causal: bool,
-    /// Between the MLPs' layers.
-    pub activation: Activation,
-}
-
-/// One layer, as it is read.
-pub struct Parts<'a> {
-    /// Before the attention.
-    pub norm1: &'a LayerNorm,
-    /// Queries, keys and values in one product.
-    pub qkv: &'a Linear,
-    /// What the attention's result goes through.
-    pub out: &'a Linear,
-    /// Before the MLP.
-    pub norm2: &'a LayerNorm,
-    /// Into the MLP.
-    pub fc1: &'a Linear,
-    /// Out of it.
-    pub fc2: &'a Linear,
-}
 
 /// Layers one after another.
 pub struct Stack {
