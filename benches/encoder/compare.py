@@ -23,10 +23,23 @@ from pipeline import Pictures
 
 HERE = Path(__file__).resolve().parent
 MODELS = {"f32": "vitb32.onnx", "int8": "vitb32.int8.onnx"}
+WHO = ("theirs", "ours")
+
 
 
 def median(rows, key):
     return statistics.median(row[key] for row in rows)
+
+
+def turns(bench, cases):
+    """Rounds in which both sides take turns: (case, dtype, who) -> a row each round."""
+    runs = {}
+    for _ in range(bench.args.rounds):
+        for case in cases:
+            for dtype in MODELS:
+                for who in WHO:
+                    runs.setdefault((case, dtype, who), []).append(getattr(bench, who)(dtype, case))
+    return runs
 
 
 class Alone:
@@ -56,18 +69,13 @@ class Alone:
         return row
 
     def run(self):
-        runs = {}
-        for _ in range(self.args.rounds):
-            for threads in self.args.threads:
-                for dtype in MODELS:
-                    for who, run in [("onnx", self.theirs), ("eyeshot", self.ours)]:
-                        runs.setdefault((threads, dtype, who), []).append(run(dtype, threads))
+        runs = turns(self, self.args.threads)
         print("| threads | | ONNX Runtime: CPU ms a picture | by the clock | Eyeshot: CPU ms a picture | by the clock | times as fast: CPU | clock |")
         print("|---|---|---|---|---|---|---|---|")
         for threads in self.args.threads:
             for dtype in MODELS:
                 onnx, own = ({key: median(runs[threads, dtype, who], key) / self.args.count * 1000 for key in ("cpu", "wall")}
-                             for who in ("onnx", "eyeshot"))
+                             for who in WHO)
                 print(f"| {threads} | {dtype} | {onnx['cpu']:.1f} | {onnx['wall']:.1f} | {own['cpu']:.1f} | {own['wall']:.1f} "
                       f"| {onnx['cpu'] / own['cpu']:.2f} | {onnx['wall'] / own['wall']:.2f} |")
         reference = self.found["onnx", "f32"]
@@ -84,30 +92,26 @@ class Folder:
     def last(self, command):
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
-    def theirs(self, dtype, folder):
-        row = self.last([sys.executable, str(HERE / "pipeline.py"), str(self.args.folder / MODELS[dtype]), str(folder)])
+    def theirs(self, dtype, size):
+        row = self.last([sys.executable, str(HERE / "pipeline.py"), str(self.args.folder / MODELS[dtype]),
+                         str(self.args.folder / size)])
         return {"rate": row["images"] / row["seconds"]}
 
-    def ours(self, dtype, folder):
+    def ours(self, dtype, size):
         with tempfile.TemporaryDirectory() as data:
-            row = self.last([self.args.eyeshot, "--data", data, "index", str(folder), "--model", str(self.args.folder / "model"),
+            row = self.last([self.args.eyeshot, "--data", data, "index", str(self.args.folder / size), "--model", str(self.args.folder / "model"),
                              "--dtype", dtype, "--json"])
         assert not row["refused"] and not row["duplicates"], row
         return {"rate": row["indexed"] / row["seconds"]}
 
     def run(self):
-        runs = {}
-        for _ in range(self.args.rounds):
-            for size in self.args.sizes:
-                for dtype in MODELS:
-                    for who, run in [("python", self.theirs), ("eyeshot", self.ours)]:
-                        runs.setdefault((size, dtype, who), []).append(run(dtype, self.args.folder / size))
+        runs = turns(self, self.args.sizes)
         print("| pictures | | Python: images/s | Eyeshot: images/s | times as fast | times Python's f32 |")
         print("|---|---|---|---|---|---|")
         for size in self.args.sizes:
             for dtype in MODELS:
                 python, own, f32 = (median(runs[size, which, who], "rate")
-                                    for which, who in [(dtype, "python"), (dtype, "eyeshot"), ("f32", "python")])
+                                    for which, who in [(dtype, "theirs"), (dtype, "ours"), ("f32", "theirs")])
                 print(f"| {size} | {dtype} | {python:.1f} | {own:.1f} | {own / python:.2f} | {own / f32:.2f} |")
 
 
