@@ -375,16 +375,5 @@ fn known_bytes_get_the_vector_that_the_store_keeps() {
         (0..4).for_each(|seed| home.write(format!("{copy}/{seed}.png"), picture(seed)));
         assert_eq!(home.index(&one).indexed, 4);
     }
-    let items = home.items();
-    let Home { dir, collection, engine, .. } = home;
-    drop((collection, engine));
-    let store = eyeshot::store::Store::open(&dir.path().join("data")).unwrap();
-    let space = store.collection("test").unwrap().unwrap().spaces[0].id;
-    let rows = store.vectors(space).map(|row| row.unwrap().1);
-    let vectors: std::collections::HashMap<_, _> = rows.map(|row| (row.item, row.vector)).collect();
-    assert_eq!(vectors.len(), 24);
-    for item in items.values() {
-        let first = items.values().find(|other| other.hash == item.hash).unwrap();
-        assert_eq!(vectors[&item.id], vectors[&first.id], "{}", item.key);
-    }
+    home.check_copies(24);
 }

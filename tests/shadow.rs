@@ -22,7 +22,7 @@ fn sharded() -> String {
 /// Eight times as long.
 const DEMO: &str = "demo";
 
-/// Vectors are kept as f16, and rounded once more where known bytes reuse them. The models differ by a hundred times that.
+/// Vectors are kept as f16. The models differ by a hundred times that.
 const TOLERANCE: f32 = 5e-4;
 
 fn options() -> IndexOptions {
@@ -421,4 +421,21 @@ fn a_backup_brings_the_shadow_back() {
     home.engine.compact().unwrap();
     same(&answers(&home.engine.flip("again", false).unwrap()), &fresh(&home, DEMO));
     sound(&home);
+}
+
+#[test]
+fn known_bytes_get_the_vector_that_the_shadow_keeps() {
+    let home = Home::new();
+    for copy in 0..6 {
+        (0..4).for_each(|seed| home.write(format!("{copy}/{seed}.png"), picture(seed)));
+    }
+    assert_eq!(home.index(&options()).indexed, 24);
+    // A picture a batch, so that later ones find the first in the shadow and not beside them.
+    let shadow = home.engine.shadow("test", Some(&sharded())).unwrap();
+    let one = IndexOptions { batch: 1, workers: 1, shadow: Some(shadow), ..options() };
+    assert_eq!(home.index(&one).indexed, 24);
+    // Whoever holds the shadow holds the store.
+    drop(one);
+    flip(&home);
+    home.reopen().check_copies(24);
 }

@@ -5,6 +5,7 @@
 use eyeshot::engine::{Collection, Engine, EngineOptions, ModelOptions};
 use eyeshot::ingest::{self, Cancel, IndexOptions, Silent, Summary};
 use eyeshot::models;
+use eyeshot::store::Store;
 use eyeshot::types::uri::path_to_uri;
 use eyeshot::types::{Item, Query, Term, TermKind};
 use image::{ImageFormat, Rgb, RgbImage};
@@ -96,6 +97,22 @@ impl Home {
     /// All items by key.
     pub fn items(&self) -> BTreeMap<String, Item> {
         self.collection.items().map(|item| item.unwrap()).map(|item| (item.key.clone(), item)).collect()
+    }
+
+    /// All `count` items have a vector in the store, those of the same bytes the very same. Takes the store from the engine.
+    pub fn check_copies(self, count: usize) {
+        let items = self.items();
+        let Home { dir, collection, engine, .. } = self;
+        drop((collection, engine));
+        let store = Store::open(&dir.path().join("data")).unwrap();
+        let space = store.collection("test").unwrap().unwrap().spaces[0].id;
+        let rows = store.vectors(space).map(|row| row.unwrap().1);
+        let vectors: BTreeMap<_, _> = rows.map(|row| (row.item, row.vector)).collect();
+        assert_eq!(vectors.len(), count);
+        for item in items.values() {
+            let first = items.values().find(|other| other.hash == item.hash).unwrap();
+            assert_eq!(vectors[&item.id], vectors[&first.id], "{}", item.key);
+        }
     }
 
     /// Each file's item is found by its picture, with the vector that the file gives: nothing is stale, lost or twice.
