@@ -26,7 +26,6 @@ MODELS = {"f32": "vitb32.onnx", "int8": "vitb32.int8.onnx"}
 WHO = ("theirs", "ours")
 
 
-
 def median(rows, key):
     return statistics.median(row[key] for row in rows)
 
