@@ -8,6 +8,8 @@ use serde_json::json;
 /// The longest text kept of one field, in characters.
 const LONGEST: usize = 200;
 const PREFIX: &[u8] = b"Exif\0\0";
+/// Where a TIFF file holds an ICC profile.
+const INTER_COLOUR_PROFILE: Tag = Tag(exif::Context::Tiff, 34675);
 
 /// What was found; nothing of it is required.
 pub(super) struct Found {
@@ -15,11 +17,18 @@ pub(super) struct Found {
     /// Seconds since 1970-01-01T00:00:00, local time with no zone.
     pub taken: Option<i64>,
     pub fields: Payload,
+    /// The colour profile, where the EXIF is a TIFF file that has one.
+    pub profile: Option<Vec<u8>>,
 }
 
 /// Reads a raw EXIF chunk. Broken EXIF gives what can be read of it, and never an error: the picture is not the worse for it.
 pub(super) fn read(mut chunk: Vec<u8>) -> Found {
-    let nothing = Found { orientation: Orientation::NoTransforms, taken: None, fields: Payload::new() };
+    let nothing = Found {
+        orientation: Orientation::NoTransforms,
+        taken: None,
+        fields: Payload::new(),
+        profile: None,
+    };
     // Some writers leave in WebP and PNG the prefix that belongs to JPEG alone.
     if chunk.starts_with(PREFIX) {
         chunk.drain(..PREFIX.len());
@@ -29,7 +38,20 @@ pub(super) fn read(mut chunk: Vec<u8>) -> Found {
     }
     let parsed = Reader::new().continue_on_error(true).read_raw(chunk);
     let Ok(exif) = parsed.or_else(|e| e.distill_partial_result(|_| {})) else { return nothing };
-    Found { orientation: orientation(&exif), taken: taken(&exif), fields: fields(&exif) }
+    Found {
+        orientation: orientation(&exif),
+        taken: taken(&exif),
+        fields: fields(&exif),
+        profile: profile(&exif),
+    }
+}
+
+fn profile(exif: &Exif) -> Option<Vec<u8>> {
+    match &exif.get_field(INTER_COLOUR_PROFILE, In::PRIMARY)?.value {
+        Value::Undefined(bytes, _) => Some(bytes.clone()),
+        Value::Byte(bytes) => Some(bytes.clone()),
+        _ => None,
+    }
 }
 
 fn orientation(exif: &Exif) -> Orientation {

@@ -1,15 +1,22 @@
-//! What the JPEG decoder does not tell: whether the file is whole, and how much memory its kind of coding takes.
+//! What the JPEG decoder does not tell: whether the file is whole, how much memory its kind of coding takes, and what inks
+//! it is made of.
 //!
 //! Decoders paint what a truncated file lacks in grey and say nothing, so the end marker is looked for here. Source: ITU-T
 //! T.81, annex B.
 
 use crate::error::{Error, Result};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// What the markers tell.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Survey {
     /// Bytes that the decoder keeps as coefficients of the whole picture: 0 where it decodes line by line.
     pub coefficients: u64,
+    /// Whether its samples are amounts of four inks.
+    pub inks: bool,
 }
 
 /// The frame header: its size, and each component's sampling.
@@ -56,14 +63,43 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey> {
                         let whole =
                             bytes.get(at..).is_some_and(|scan| scan.windows(2).rev().any(|pair| pair == EOI));
                         let scanned = body.first().map_or(0, |&count| usize::from(count));
+                        let inks = frame.as_ref().is_some_and(|frame| frame.sampling.len() == 4);
                         let coefficients = frame.map_or(0, |frame| frame.coefficients(scanned));
-                        return if whole { Ok(Survey { coefficients }) } else { Err(cut()) };
+                        return if whole { Ok(Survey { coefficients, inks }) } else { Err(cut()) };
                     }
                     _ => {}
                 }
             }
         }
     }
+}
+
+/// The amounts of ink, four bytes a pixel, 255 for all of an ink. None where they cannot be had.
+pub(super) fn inks(bytes: &[u8]) -> Option<Vec<u8>> {
+    let wide = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), wide);
+    decoder.decode_headers().ok()?;
+    let stored = decoder.input_colorspace()?;
+    // As they are stored: the decoder's own way to red, green and blue knows nothing of inks.
+    decoder.set_options(wide.jpeg_set_out_colorspace(stored));
+    let mut samples = decoder.decode().ok()?;
+    for pixel in samples.chunks_exact_mut(4) {
+        if stored == ColorSpace::YCCK {
+            let [y, cb, cr] = [0, 1, 2].map(|at| f32::from(pixel[at]));
+            let (cb, cr) = (cb - 128.0, cr - 128.0);
+            let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
+            for (to, value) in pixel.iter_mut().zip(rgb) {
+                *to = value.round() as u8;
+            }
+        } else {
+            pixel.iter_mut().take(3).for_each(|ink| *ink = 255 - *ink);
+        }
+        pixel[3] = 255 - pixel[3];
+    }
+    matches!(stored, ColorSpace::CMYK | ColorSpace::YCCK).then_some(samples)
 }
 
 impl Frame {
@@ -103,7 +139,7 @@ mod tests {
 
     fn check(bytes: &[u8], expected: Result<u64, &str>) {
         match (survey(bytes), expected) {
-            (Ok(found), Ok(coefficients)) => assert_eq!(found, Survey { coefficients }),
+            (Ok(found), Ok(coefficients)) => assert_eq!(found, Survey { coefficients, inks: false }),
             (Err(found), Err(part)) => assert!(found.to_string().contains(part), "{found}"),
             (found, expected) => panic!("{found:?} is not {expected:?}"),
         }

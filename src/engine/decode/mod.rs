@@ -4,7 +4,8 @@
 //! 2. The header gives width, height and what decoding will cost; [`Limits`] are checked before any pixel has memory.
 //! 3. `jpeg`  says whether the file is whole and how much memory its kind of coding takes.
 //! 4. `exif`  reads orientation, date, camera, lens and place.
-//! 5. The pixels are decoded, laid on white where they are transparent, and turned upright ([`Opened::decode`]).
+//! 5. The pixels are decoded, laid on white where they are transparent, brought to sRGB where a profile says that they are
+//!    of other colours (`icc`), and turned upright ([`Opened::decode`]).
 //!
 //! `looks` is a picture's perceptual hash; `room` keeps a picture's memory for the next one.
 //!
@@ -12,6 +13,7 @@
 //! Nothing here knows of files, collections or models.
 
 mod exif;
+mod icc;
 mod jpeg;
 mod looks;
 mod room;
@@ -21,6 +23,7 @@ pub use room::give_back;
 
 use crate::error::{Error, Result};
 use crate::types::Payload;
+use icc::{Colours, Samples};
 use image::error::{ParameterError, ParameterErrorKind};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
@@ -50,7 +53,7 @@ impl Default for Limits {
 /// A decoded image.
 #[derive(Clone, Debug)]
 pub struct Decoded {
-    /// The pixels, upright, on white.
+    /// The pixels: sRGB, upright, on white.
     pub image: RgbImage,
     /// Pixels across, after orientation.
     pub width: u32,
@@ -87,8 +90,10 @@ pub struct Opened<'a> {
     /// The memory that [`Opened::decode`] will take at its peak, in bytes: so that a caller with many threads can
     /// keep the sum of them bounded.
     pub memory: u64,
+    bytes: &'a [u8],
     decoder: Box<dyn ImageDecoder + 'a>,
     orientation: Orientation,
+    colours: Option<Colours>,
 }
 
 /// Decodes `bytes`; see [`open`] and [`Opened::decode`].
@@ -114,18 +119,35 @@ impl Opened<'_> {
         Ok(Decoded { image, width, height, format, taken, exif })
     }
 
-    /// The pixels: RGB, upright; what is transparent is laid on white.
+    /// The pixels: sRGB, upright; what is transparent is laid on white.
     pub fn decode(self) -> Result<RgbImage> {
-        let name = self.facts.format;
+        let (name, orientation) = (self.facts.format, self.orientation);
         guarded(name, || {
-            let mut image = pixels(self.decoder).map_err(|e| broken(name, &e))?;
-            if image.color().has_alpha() {
-                image = DynamicImage::ImageRgb8(on_white(image));
-            }
-            let mut image = DynamicImage::ImageRgb8(image.into_rgb8());
-            image.apply_orientation(self.orientation);
+            let image = match self.printed() {
+                Some(image) => image,
+                None => self.shown(name)?,
+            };
+            let mut image = DynamicImage::ImageRgb8(image);
+            image.apply_orientation(orientation);
             Ok(image.into_rgb8())
         })
+    }
+
+    /// What the decoder makes of it, in sRGB.
+    fn shown(self, name: &str) -> Result<RgbImage> {
+        let image = pixels(self.decoder).map_err(|e| broken(name, &e))?;
+        let mut image = if image.color().has_alpha() { on_white(image) } else { image.into_rgb8() };
+        if let Some(colours) = self.colours {
+            colours.show(&mut image).map_err(|e| Error::image(format!("broken {name}: its profile: {e}")))?;
+        }
+        Ok(image)
+    }
+
+    /// What its inks look like on paper, where it has inks and a profile that says so.
+    fn printed(&self) -> Option<RgbImage> {
+        let colours = self.colours.as_ref().filter(|colours| matches!(colours, Colours::Cmyk(_)))?;
+        let (width, height) = self.decoder.dimensions();
+        RgbImage::from_raw(width, height, colours.print(&jpeg::inks(self.bytes)?)?)
     }
 }
 
@@ -158,6 +180,14 @@ fn open_as<'a>(
     let (width, height) = decoder.dimensions();
     check_size(width, height, limits)?;
     let exif = exif::read(exif_chunk(&mut decoder, bytes, format));
+    let samples = match decoder.color_type() {
+        _ if jpeg.as_ref().is_some_and(|jpeg| jpeg.inks) => Samples::Cmyk,
+        color if color.has_color() => Samples::Rgb,
+        _ => Samples::Grey,
+    };
+    // A profile that cannot be had is no reason to refuse the picture either.
+    let profile = exif.profile.or_else(|| decoder.icc_profile().ok().flatten());
+    let colours = profile.and_then(|profile| icc::read(&profile, samples));
     let orientation = exif.orientation;
     let turned = matches!(
         orientation,
@@ -179,14 +209,15 @@ fn open_as<'a>(
         None => 0,
     };
     let copies = if turned || decoder.color_type() != ColorType::Rgb8 { 3 * pixels } else { 0 };
-    let memory = output.saturating_add(working).saturating_add(copies);
+    let inks = if matches!(colours, Some(Colours::Cmyk(_))) { 4 * pixels } else { 0 };
+    let memory = output.saturating_add(working).saturating_add(copies).saturating_add(inks);
     if memory > limits.memory {
         return Err(over("bytes of memory to decode", memory, limits.memory));
     }
 
     let (width, height) = if turned { (height, width) } else { (width, height) };
     let facts = Facts { width, height, format: name, taken: exif.taken, exif: exif.fields };
-    Ok(Opened { facts, memory, decoder: Box::new(decoder), orientation })
+    Ok(Opened { facts, memory, bytes, decoder: Box::new(decoder), orientation, colours })
 }
 
 /// The format that the first bytes tell, and its name; the reason if they tell none, or one that is not supported.
