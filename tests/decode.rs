@@ -73,6 +73,91 @@ fn pixels_agree_with_pillow() {
 }
 
 #[test]
+fn profiles_are_shown_as_littlecms_shows_them() {
+    let check = |name: &str, tolerance| {
+        let reference = image::load_from_memory(&fixture(&format!("{name}.png"))).unwrap().into_rgb8();
+        let found = shown(&fixture(name)).image;
+        let off = difference(&found, &reference);
+        assert!(off <= tolerance, "{name}: off by {off}");
+    };
+    check("icc-adobe.jpg", 4);
+    check("icc-adobe.tiff", 2);
+    check("icc-wide.png", 2);
+    check("icc-wide.webp", 2);
+    check("icc-gray.png", 2);
+    check("icc-cmyk.jpg", 6);
+    check("icc-ycck.jpg", 6);
+}
+
+/// The same file with no profile in it, where it is a PNG.
+fn without_profile(png: &[u8]) -> Vec<u8> {
+    let pixels = image::load_from_memory(png).unwrap();
+    encoded(pixels, ImageFormat::Png)
+}
+
+#[test]
+fn a_profile_changes_what_is_shown_unless_it_is_srgb_or_broken() {
+    let check = |bytes: &[u8], changes: bool| {
+        let off = difference(&shown(bytes).image, &shown(&without_profile(bytes)).image);
+        assert_eq!(off > 10, changes, "off by {off}");
+        assert!(changes || off == 0, "off by {off}");
+    };
+    check(&fixture("icc-wide.png"), true);
+    check(&fixture("icc-gray.png"), true);
+    check(&fixture("icc-srgb.png"), false);
+    // Profiles cut anywhere, of another kind of colour, and of nonsense: the picture is shown as it is.
+    let (rgb, grey) = (profile_of("icc-wide.png"), profile_of("icc-gray.png"));
+    let with = |profile: &[u8]| {
+        let picture = gradient(8, 8);
+        let mut out = Vec::new();
+        let mut encoder = PngEncoder::new(&mut out);
+        encoder.set_icc_profile(profile.to_vec()).unwrap();
+        encoder.write_image(&picture, 8, 8, image::ExtendedColorType::Rgb8).unwrap();
+        out
+    };
+    check(&with(&grey), false);
+    check(&with(&vec![b'x'; 5 << 20]), false);
+    for length in 1..300 {
+        check(&with(&rgb[..length]), false);
+    }
+}
+
+fn profile_of(name: &str) -> Vec<u8> {
+    use image::ImageDecoder;
+    let mut decoder = image::codecs::png::PngDecoder::new(Cursor::new(fixture(name))).unwrap();
+    decoder.icc_profile().unwrap().unwrap()
+}
+
+/// Profiles with bits flipped: a picture that is whole is shown, whatever its profile says.
+#[test]
+fn a_hostile_profile_never_fails_a_picture() {
+    let mut dice = 0x1234_5678_9abc_def1u64;
+    let mut next = |below: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % below
+    };
+    let picture = gradient(16, 16);
+    for (name, rounds) in [("icc-wide.png", 2000), ("icc-gray.png", 500)] {
+        let whole = profile_of(name);
+        for round in 0..rounds {
+            let mut profile = whole.clone();
+            for _ in 0..=next(4) {
+                let at = next(profile.len());
+                profile[at] ^= 1 << next(8);
+            }
+            let mut out = Vec::new();
+            let mut encoder = PngEncoder::new(&mut out);
+            encoder.set_icc_profile(profile).unwrap();
+            encoder.write_image(&picture, 16, 16, image::ExtendedColorType::Rgb8).unwrap();
+            let began = std::time::Instant::now();
+            let decoded = decode(&out, &Limits::default());
+            assert!(decoded.is_ok(), "{name} round {round}: {decoded:?}");
+            assert!(began.elapsed().as_secs() < 10, "{name} round {round}");
+        }
+    }
+}
+
+#[test]
 fn deep_and_transparent_pixels() {
     let check = |image: DynamicImage, expected: [u8; 3]| {
         for format in [ImageFormat::Png, ImageFormat::Tiff] {

@@ -23,12 +23,8 @@ pub(super) struct Found {
 
 /// Reads a raw EXIF chunk. Broken EXIF gives what can be read of it, and never an error: the picture is not the worse for it.
 pub(super) fn read(mut chunk: Vec<u8>) -> Found {
-    let nothing = Found {
-        orientation: Orientation::NoTransforms,
-        taken: None,
-        fields: Payload::new(),
-        profile: None,
-    };
+    let nothing =
+        Found { orientation: Orientation::NoTransforms, taken: None, fields: Payload::new(), profile: None };
     // Some writers leave in WebP and PNG the prefix that belongs to JPEG alone.
     if chunk.starts_with(PREFIX) {
         chunk.drain(..PREFIX.len());

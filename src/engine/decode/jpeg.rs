@@ -76,10 +76,8 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey> {
 
 /// The amounts of ink, four bytes a pixel, 255 for all of an ink. None where they cannot be had.
 pub(super) fn inks(bytes: &[u8]) -> Option<Vec<u8>> {
-    let wide = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX);
+    let wide =
+        DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), wide);
     decoder.decode_headers().ok()?;
     let stored = decoder.input_colorspace()?;
