@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod common;
+
+use common::Dice;
 use eyeshot::engine::decode::{Decoded, Limits, decode, open};
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
 use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage};
@@ -131,11 +134,8 @@ fn profile_of(name: &str) -> Vec<u8> {
 /// Profiles with bits flipped: a picture that is whole is shown, whatever its profile says.
 #[test]
 fn a_hostile_profile_never_fails_a_picture() {
-    let mut dice = 0x1234_5678_9abc_def1u64;
-    let mut next = |below: usize| {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (dice >> 33) as usize % below
-    };
+    let mut dice = Dice(1);
+    let mut next = |below: usize| dice.roll(below as u64) as usize;
     let picture = gradient(16, 16);
     for (name, rounds) in [("icc-wide.png", 2000), ("icc-gray.png", 500)] {
         let whole = profile_of(name);
@@ -390,11 +390,8 @@ fn mutated_files_never_panic_or_hang() {
         ["cmyk.jpg", "progressive.jpg", "palette-alpha.png", "animated.gif", "animated.webp", "exif.tiff"];
     let files: Vec<_> = names.iter().map(|name| fixture(name)).collect();
     let limits = Limits { pixels: 1_000_000, ..Limits::default() };
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut next = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
+    let mut dice = Dice(1);
+    let mut next = |below: usize| dice.roll(below as u64) as usize;
     for round in 0..600 {
         let mut bytes = files[round % files.len()].clone();
         for _ in 0..=next(6) {

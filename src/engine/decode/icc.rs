@@ -122,7 +122,7 @@ impl Colours {
                 }
                 Ok(())
             }
-            // Its pixels came through `print`.
+            // Inks come through `print`; where they could not be had, the decoder's own guess stands.
             Colours::Cmyk(_) => Ok(()),
         }
     }
