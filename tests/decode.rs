@@ -375,6 +375,30 @@ fn limits_are_exact() {
 }
 
 #[test]
+fn a_jpeg_of_endless_scans_is_refused() {
+    let whole = fixture("progressive.jpg");
+    let marker = |pair: [u8; 2]| whole.windows(2).rposition(|at| at == pair).unwrap();
+    let (last, end) = (marker([0xff, 0xda]), marker([0xff, 0xd9]));
+    let written = whole.windows(4).filter(|at| at[..3] == [0xff, 0xda, 0] && at[3] < 13).count();
+    let of = |scans: usize| {
+        let repeated = whole[last..end].repeat(scans - written);
+        [&whole[..end], &repeated, &whole[end..]].concat()
+    };
+    let usual = Limits::default();
+    assert_eq!(decode(&of(written), &usual).unwrap().image, shown(&whole).image);
+    assert!(decode(&of(100), &usual).is_ok());
+    let refused = |bytes: &[u8], limits| decode(bytes, limits).unwrap_err().to_string();
+    let said = refused(&of(101), &usual);
+    assert!(said.contains("101 scans, and the limit is 100"), "{said}");
+    // A large picture may have fewer.
+    let pixels = u64::from(shown(&whole).width) * u64::from(shown(&whole).height);
+    let tight = Limits { pixels, ..usual };
+    assert!(decode(&of(16), &tight).is_ok());
+    let said = refused(&of(17), &tight);
+    assert!(said.contains(&format!("{} pixels in all its scans", 17 * pixels)), "{said}");
+}
+
+#[test]
 fn trailing_bytes_do_no_harm() {
     for format in [ImageFormat::Jpeg, ImageFormat::Png] {
         let whole = encoded(gradient(16, 16), format);

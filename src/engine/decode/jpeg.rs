@@ -1,10 +1,11 @@
-//! What the JPEG decoder does not tell: whether the file is whole, how much memory its kind of coding takes, and what inks
-//! it is made of.
+//! What the JPEG decoder does not tell: whether the file is whole, how much memory its kind of coding takes, how many times
+//! it goes over the picture, and what inks it is made of.
 //!
 //! Decoders paint what a truncated file lacks in grey and say nothing, so the end marker is looked for here. Source: ITU-T
 //! T.81, annex B.
 
 use crate::error::{Error, Result};
+use memchr::memmem;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -15,6 +16,8 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 pub(super) struct Survey {
     /// Bytes that the decoder keeps as coefficients of the whole picture: 0 where it decodes line by line.
     pub coefficients: u64,
+    /// How many times the decoder goes over the picture.
+    pub scans: u64,
     /// Whether its samples are amounts of four inks.
     pub inks: bool,
 }
@@ -37,7 +40,11 @@ const SOI: u8 = 0xd8;
 const EOI: [u8; 2] = [0xff, 0xd9];
 const SOS: u8 = 0xda;
 
-/// Walks the markers up to the first scan, then looks for the end marker, which cannot occur within a scan.
+/// More scans than any encoder writes: libjpeg's own script for a progressive picture has 10.
+const MOST_SCANS: u64 = 100;
+
+/// Walks the markers up to the first scan, then looks for the end marker and further scans' markers, none of which can
+/// occur within a scan.
 pub(super) fn survey(bytes: &[u8]) -> Result<Survey> {
     let cut = || Error::image("truncated jpeg: the file ends before its end marker");
     let mut frame = None;
@@ -60,18 +67,33 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey> {
                     DHT | JPG | DAC => {}
                     SOF0..=SOF15 => frame = Frame::read(marker, body),
                     SOS => {
-                        let whole =
-                            bytes.get(at..).is_some_and(|scan| scan.windows(2).rev().any(|pair| pair == EOI));
+                        let rest = bytes.get(at..).unwrap_or_default();
+                        memmem::rfind(rest, &EOI).ok_or_else(cut)?;
                         let scanned = body.first().map_or(0, |&count| usize::from(count));
                         let inks = frame.as_ref().is_some_and(|frame| frame.sampling.len() == 4);
                         let coefficients = frame.map_or(0, |frame| frame.coefficients(scanned));
-                        return if whole { Ok(Survey { coefficients, inks }) } else { Err(cut()) };
+                        let scans = if coefficients == 0 { 1 } else { 1 + scans(rest) };
+                        if scans > MOST_SCANS {
+                            let found = format!("{scans} scans, and the limit is {MOST_SCANS}");
+                            return Err(Error::image(format!("too slow to decode: this jpeg has {found}")));
+                        }
+                        return Ok(Survey { coefficients, scans, inks });
                     }
                     _ => {}
                 }
             }
         }
     }
+}
+
+/// How many headers of scans there are in `bytes`. Those of a second picture that lies behind the first are counted too:
+/// a decoder's way through broken segments is its own, so that only what it cannot jump over is a bound.
+fn scans(bytes: &[u8]) -> u64 {
+    let header = |&at: &usize| match bytes.get(at + 2..at + 5) {
+        Some(&[high, low, count]) => high == 0 && (1..5).contains(&count) && low == 6 + 2 * count,
+        _ => false,
+    };
+    memmem::find_iter(bytes, &[0xff, SOS]).filter(header).count() as u64
 }
 
 /// The amounts of ink, four bytes a pixel, 255 for all of an ink. None where they cannot be had.
@@ -126,6 +148,9 @@ impl Frame {
 mod tests {
     use super::*;
 
+    /// The header of a further scan, of one component.
+    const FURTHER: [u8; 10] = [0xff, SOS, 0, 8, 1, 1, 0, 0, 63, 0];
+
     /// A frame of 1000 x 100 with 4:2:0 sampling, then a scan of `scanned` components.
     fn jpeg(sof: u8, scanned: u8, tail: &[u8]) -> Vec<u8> {
         let mut bytes =
@@ -135,9 +160,12 @@ mod tests {
         bytes
     }
 
-    fn check(bytes: &[u8], expected: Result<u64, &str>) {
+    /// `expected` is coefficients and scans.
+    fn check(bytes: &[u8], expected: Result<(u64, u64), &str>) {
         match (survey(bytes), expected) {
-            (Ok(found), Ok(coefficients)) => assert_eq!(found, Survey { coefficients, inks: false }),
+            (Ok(found), Ok((coefficients, scans))) => {
+                assert_eq!(found, Survey { coefficients, scans, inks: false });
+            }
             (Err(found), Err(part)) => assert!(found.to_string().contains(part), "{found}"),
             (found, expected) => panic!("{found:?} is not {expected:?}"),
         }
@@ -146,13 +174,27 @@ mod tests {
     #[test]
     fn whole_or_cut() {
         let end = [1, 2, 0xff, 0, 0xff, 0xd0, 3, 0xff, 0xd9];
-        check(&jpeg(0xc0, 3, &end), Ok(0));
-        check(&jpeg(0xc2, 3, &end), Ok(300_000));
-        check(&jpeg(0xc0, 1, &end), Ok(300_000));
+        check(&jpeg(0xc0, 3, &end), Ok((0, 1)));
+        check(&jpeg(0xc2, 3, &end), Ok((300_000, 1)));
+        check(&jpeg(0xc0, 1, &end), Ok((300_000, 1)));
         let whole = jpeg(0xc0, 3, &end);
         for length in 2..whole.len() {
             check(&whole[..length], Err("truncated jpeg"));
         }
         check(&[0xff, 0xd8, 0xff, 0xd9], Err("ends before any picture"));
+    }
+
+    #[test]
+    fn many_scans() {
+        let end = [0xff, 0xd9];
+        let scans = |further: usize| [FURTHER.repeat(further), end.to_vec()].concat();
+        check(&jpeg(0xc2, 3, &scans(9)), Ok((300_000, 10)));
+        check(&jpeg(0xc2, 3, &scans(99)), Ok((300_000, 100)));
+        check(&jpeg(0xc2, 3, &scans(100)), Err("101 scans"));
+        check(&jpeg(0xc0, 1, &scans(100)), Err("101 scans"));
+        // Read line by line, nothing behind the one scan is looked at.
+        check(&jpeg(0xc0, 3, &scans(100)), Ok((0, 1)));
+        // The pair of bytes alone is no scan.
+        check(&jpeg(0xc2, 3, &[[0xff, SOS, 7, 7].repeat(200), end.to_vec()].concat()), Ok((300_000, 1)));
     }
 }

@@ -50,6 +50,10 @@ impl Default for Limits {
     }
 }
 
+/// How many times the pixels of the largest picture a decoder may go over them: half as often again as the usual
+/// progressive JPEG asks, and more for smaller pictures.
+const SCANS: u64 = 16;
+
 /// A decoded image.
 #[derive(Clone, Debug)]
 pub struct Decoded {
@@ -197,8 +201,14 @@ fn open_as<'a>(
             | Orientation::Rotate270FlipH
     );
 
-    // The decoder's output, what it works in, and one more RGB picture where colours are converted or it is turned.
+    // Every scan goes over the whole picture, however little it says.
     let pixels = u64::from(width) * u64::from(height);
+    let scanned = pixels.saturating_mul(jpeg.as_ref().map_or(1, |jpeg| jpeg.scans));
+    if scanned > limits.pixels.saturating_mul(SCANS) {
+        return Err(over("pixels in all its scans", scanned, limits.pixels.saturating_mul(SCANS)));
+    }
+
+    // The decoder's output, what it works in, and one more RGB picture where colours are converted or it is turned.
     let output = decoder.total_bytes();
     let working = match jpeg {
         Some(jpeg) => bytes.len() as u64 + jpeg.coefficients,
