@@ -25,7 +25,7 @@ pub(super) struct Shared {
     /// Where models run: auto, cpu, cuda, cuda:1
     #[arg(long, global = true, value_name = "DEVICE", env = "EYESHOT_DEVICE", default_value = "auto")]
     device: String,
-    /// Number type of the models: auto, f32, f16, bf16; int8 on CPUs, for encoders: about three times as fast as f32
+    /// Number type of the models: auto, f32, f16, bf16; int8 on CPUs, for encoders: two to three times as fast as f32
     #[arg(long, global = true, value_name = "TYPE", env = "EYESHOT_DTYPE", default_value = "auto")]
     dtype: String,
     /// Pack a language model's matrices: q4k (a quarter of f16), q8_0 (half of it)

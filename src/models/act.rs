@@ -1,5 +1,6 @@
 //! Activation functions, by the names that `config.json` gives them.
 
+use super::simd::widest;
 use crate::Result;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Tensor, bail};
 use rayon::prelude::*;
@@ -87,34 +88,13 @@ impl InplaceOp1 for Activation {
     }
 }
 
-/// A loop over a slice, compiled again for CPUs with AVX2 and with AVX-512, chosen at run time.
+/// A function of every element of a slice.
 macro_rules! each {
     ($name:ident, $function:expr) => {
-        fn $name(x: &mut [f32]) {
-            #[inline(always)]
-            fn body(x: &mut [f32]) {
+        widest! {
+            fn $name(x: &mut [f32]) {
                 x.iter_mut().for_each(|v| *v = $function(*v));
             }
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                fn wide(x: &mut [f32]) {
-                    body(x);
-                }
-                #[target_feature(enable = "avx512f")]
-                fn widest(x: &mut [f32]) {
-                    body(x);
-                }
-                if std::is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the CPU has AVX-512, which is all that `widest` needs beyond its safe body.
-                    return unsafe { widest(x) };
-                }
-                if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-                    // SAFETY: the CPU has AVX2 and FMA, which is all that `wide` needs beyond its safe body.
-                    return unsafe { wide(x) };
-                }
-            }
-            body(x);
         }
     };
 }

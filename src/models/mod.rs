@@ -27,6 +27,7 @@ mod options;
 pub mod preprocess;
 mod progress;
 mod sentencepiece;
+mod simd;
 pub mod tokenizer;
 pub mod weights;
 #[cfg(target_arch = "x86_64")]

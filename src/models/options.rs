@@ -69,8 +69,9 @@ impl ModelOptions {
 }
 
 fn instead(dtype: DTypeChoice, int8: bool) -> Option<&'static str> {
-    (dtype == DTypeChoice::Int8 && !int8)
-        .then_some("dtype int8: this CPU has no AVX-512 VNNI, so that models compute in f32 instead")
+    (dtype == DTypeChoice::Int8 && !int8).then_some(
+        "dtype int8: this CPU has neither AVX2 nor AVX-512 VNNI, so that models compute in f32 instead",
+    )
 }
 
 /// Which device computes.
@@ -143,7 +144,7 @@ pub enum DTypeChoice {
     /// 16-bit floats with the range of 32; GPUs only.
     BF16,
     /// Products of transformers that embed, and of those that look at pictures for a matcher, captioner or answerer, in 8-bit
-    /// integers, all else in f32; on CPUs with AVX-512 VNNI, others compute in f32. What writes words stays f32, or as
+    /// integers, all else in f32; on CPUs with AVX2 or AVX-512 VNNI, others compute in f32. What writes words stays f32, or as
     /// [`ModelOptions::quantize`] packs it.
     ///
     /// Embeddings stay near those of f32 (cosine over 0.999, see `benches/encoder.md`), as those of f16 do: a model has one fingerprint

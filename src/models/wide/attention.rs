@@ -1,15 +1,17 @@
 //! Attention head by head, in f32, over what a product of queries, keys and values leaves. A tile's scores never leave the
 //! first-level cache.
 
-use super::PANEL;
-use super::avx512::{TILE, Work, tile};
+use super::floats::{Kernel, Work};
 use super::place::Place;
 use crate::models::act::exp;
+use crate::models::simd::widest;
 use rayon::prelude::*;
 
 /// Floats in a register, and in two.
 const LANES: usize = 16;
 const PAIR: usize = 2 * LANES;
+/// Keys in a panel: as many columns as a kernel takes at once.
+const PANEL: usize = 48;
 
 /// What an attention is like.
 #[derive(Clone, Copy)]
@@ -24,19 +26,19 @@ pub(super) struct Heads {
 
 /// softmax(q k^T / sqrt(d)) v for each head of each sequence: from `qkv`, (batch, length, 3 x width) with queries, keys and
 /// values side by side, to `out`, (batch, length, width).
-pub(super) fn attend(qkv: &[f32], out: &mut [f32], shape: Heads) {
+pub(super) fn attend(kernel: &Kernel, qkv: &[f32], out: &mut [f32], shape: Heads) {
     let Heads { length, width, heads, .. } = shape;
     let head = width / heads;
     let batch = out.len() / (length * width).max(1);
-    assert!(qkv.len() == 3 * out.len() && head * heads == width && super::available());
+    assert!(qkv.len() == 3 * out.len() && head * heads == width);
     let place = Place::of(out);
     (0..batch * heads).into_par_iter().for_each_init(Scratch::default, |scratch, job| {
         let (sequence, number) = (job / heads, job % heads);
         let qkv = &qkv[sequence * length * 3 * width..][..length * 3 * width];
-        scratch.fill(qkv, length, width, number * head, head);
+        scratch.fill(qkv, shape, number * head, kernel.tile);
         let first = place.at(sequence * length * width + number * head);
-        // SAFETY: AVX-512 is there; each job writes its own head's columns of its own sequence's rows.
-        unsafe { one_head(scratch, &qkv[number * head..], first, shape) };
+        // SAFETY: the CPU has the kernel that it gave; each job writes its own head's columns of its own sequence's rows.
+        unsafe { one_head(kernel, scratch, &qkv[number * head..], first, shape) };
     });
 }
 
@@ -50,11 +52,13 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn fill(&mut self, qkv: &[f32], length: usize, width: usize, start: usize, head: usize) {
+    fn fill(&mut self, qkv: &[f32], shape: Heads, start: usize, tile: usize) {
+        let Heads { length, width, heads, .. } = shape;
+        let head = width / heads;
         let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
         self.keys.resize(padded * head, 0.0);
         self.values.resize(length * stride, 0.0);
-        self.scores.resize(TILE * padded, 0.0);
+        self.scores.resize(tile * padded, 0.0);
         for (at, (row, values)) in
             qkv.chunks_exact(3 * width).zip(self.values.chunks_exact_mut(stride)).enumerate()
         {
@@ -68,14 +72,13 @@ impl Scratch {
 }
 
 /// # Safety
-/// AVX-512F; `queries` has `length` rows 3 x `width` apart, `out` as many `width` apart, each of `head` floats.
-#[target_feature(enable = "avx512f")]
-unsafe fn one_head(scratch: &mut Scratch, queries: &[f32], out: *mut f32, shape: Heads) {
+/// The CPU has `kernel`; `queries` has `length` rows 3 x `width` apart, `out` as many `width` apart, each of `head` floats.
+unsafe fn one_head(kernel: &Kernel, scratch: &mut Scratch, queries: &[f32], out: *mut f32, shape: Heads) {
     let Heads { length, width, heads, causal } = shape;
     let head = width / heads;
     let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
-    for row in (0..length).step_by(TILE) {
-        let rows = TILE.min(length - row);
+    for row in (0..length).step_by(kernel.tile) {
+        let rows = kernel.tile.min(length - row);
         // The keys that any row of this tile looks at.
         let seen = if causal { row + rows } else { length };
         for start in (0..seen).step_by(PANEL) {
@@ -92,14 +95,8 @@ unsafe fn one_head(scratch: &mut Scratch, queries: &[f32], out: *mut f32, shape:
                 add: false,
                 columns: PANEL.min(seen - start),
             };
-            // SAFETY: a tile's scores fit their scratch, whose rows are `padded` long; as many registers as have a key.
-            unsafe {
-                match work.columns {
-                    0..=16 => tile::<1>(&work, rows),
-                    17..=32 => tile::<2>(&work, rows),
-                    _ => tile::<3>(&work, rows),
-                }
-            }
+            // SAFETY: a tile's scores fit their scratch, whose rows are `padded` long.
+            unsafe { (kernel.multiply)(&work, rows) };
         }
         for (at, scores) in scratch.scores.chunks_exact_mut(padded).take(rows).enumerate() {
             let own = if causal { row + at + 1 } else { length };
@@ -120,32 +117,33 @@ unsafe fn one_head(scratch: &mut Scratch, queries: &[f32], out: *mut f32, shape:
                 columns: PAIR.min(head - start),
             };
             // SAFETY: as the caller says; a row of values is filled up to whole pairs of registers.
-            unsafe { tile::<2>(&work, rows) };
+            unsafe { (kernel.multiply)(&work, rows) };
         }
     }
 }
 
-/// Of the first `seen` of `x`, in place; the others, up to whole registers, become zero.
-#[target_feature(enable = "avx512f")]
-fn softmax(x: &mut [f32], seen: usize) {
-    x[seen..].fill(f32::NEG_INFINITY);
-    let (registers, _) = x.as_chunks_mut::<LANES>();
-    let mut most = [f32::NEG_INFINITY; LANES];
-    for register in &*registers {
-        for (most, x) in most.iter_mut().zip(register) {
-            *most = if *x > *most { *x } else { *most };
+widest! {
+    /// Of the first `seen` of `x`, in place; the others, up to whole registers, become zero.
+    fn softmax(x: &mut [f32], seen: usize) {
+        x[seen..].fill(f32::NEG_INFINITY);
+        let (registers, _) = x.as_chunks_mut::<LANES>();
+        let mut most = [f32::NEG_INFINITY; LANES];
+        for register in &*registers {
+            for (most, x) in most.iter_mut().zip(register) {
+                *most = if *x > *most { *x } else { *most };
+            }
         }
-    }
-    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    let mut sums = [0.0; LANES];
-    for register in registers {
-        for (sum, x) in sums.iter_mut().zip(register) {
-            // What is not looked at weighs nothing: exp is cut off before it comes to zero.
-            let share = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - most) };
-            *sum += share;
-            *x = share;
+        let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        let mut sums = [0.0; LANES];
+        for register in registers {
+            for (sum, x) in sums.iter_mut().zip(register) {
+                // What is not looked at weighs nothing: exp is cut off before it comes to zero.
+                let share = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - most) };
+                *sum += share;
+                *x = share;
+            }
         }
+        let share = 1.0 / sums.iter().sum::<f32>();
+        x.iter_mut().for_each(|v| *v *= share);
     }
-    let share = 1.0 / sums.iter().sum::<f32>();
-    x.iter_mut().for_each(|v| *v *= share);
 }

@@ -1,91 +1,43 @@
-//! The kernel in f32: eight rows by three registers of outputs, held in registers over a run of inputs.
+//! The kernel in f32 for AVX-512: eight rows by three registers of outputs, held in registers over a run of inputs.
 
-use super::floats::Packed;
-use super::place::Place;
-use super::{End, PANEL, ROWS, activate_tile};
-use rayon::prelude::*;
+use super::floats::{Kernel, Work};
 use std::arch::x86_64::*;
 
-/// Inputs in a run: a panel's run, 147 KB, stays in the second-level cache while the rows pass by.
-const RUN: usize = 768;
-/// Rows that the kernel takes at once.
-pub(super) const TILE: usize = 8;
-
-/// What the kernel reads and writes; all lengths in floats.
-pub(super) struct Work {
-    pub a: *const f32,
-    pub a_stride: usize,
-    /// `inputs` rows of `PANEL` or fewer, `b_stride` apart.
-    pub b: *const f32,
-    pub b_stride: usize,
-    pub inputs: usize,
-    pub c: *mut f32,
-    pub c_stride: usize,
-    /// Added, where it is not null.
-    pub bias: *const f32,
-    /// Multiplies the product, before all else.
-    pub scale: f32,
-    /// Adds to what is there, instead of writing over it.
-    pub add: bool,
-    /// How many of the columns are written.
-    pub columns: usize,
+/// The kernel, where the CPU has AVX-512.
+pub(super) fn kernel() -> Option<&'static Kernel> {
+    const KERNEL: Kernel = Kernel { panel: 48, tile: 8, multiply };
+    std::is_x86_feature_detected!("avx512f").then_some(&KERNEL)
 }
 
-/// See [`Packed::product`].
-pub(super) fn product(packed: &Packed, x: &[f32], rows: usize, out: &mut [f32], end: End) {
-    let (from, to) = (packed.from, packed.to);
-    assert!(x.len() >= rows * from && out.len() >= rows * to && super::available());
-    let (panels, chunks) = (to.div_ceil(PANEL), rows.div_ceil(ROWS));
-    let place = Place::of(out);
-    for start in (0..from.max(1)).step_by(RUN) {
-        let inputs = RUN.min(from - start);
-        (0..panels * chunks).into_par_iter().for_each(|job| {
-            let (panel, chunk) = (job / chunks, job % chunks);
-            let bias = if start == 0 { packed.bias[panel * PANEL..].as_ptr() } else { std::ptr::null() };
-            let weights = packed.weights[panel * from * PANEL + start * PANEL..].as_ptr();
-            for row in (chunk * ROWS..(chunk * ROWS + ROWS).min(rows)).step_by(TILE) {
-                let tall = TILE.min(rows - row);
-                let work = Work {
-                    a: x[row * from + start..].as_ptr(),
-                    a_stride: from,
-                    b: weights,
-                    b_stride: PANEL,
-                    inputs,
-                    c: place.at(row * to + panel * PANEL),
-                    c_stride: to,
-                    bias,
-                    scale: 1.0,
-                    add: matches!(end, End::Add) || start > 0,
-                    columns: PANEL.min(to - panel * PANEL),
-                };
-                // SAFETY: AVX-512 is there; the tile's rows lie within `x` and `out` by the assertion, its columns within
-                // a row, and no other job has the same rows and panel.
-                unsafe {
-                    tile::<3>(&work, tall);
-                    if start + inputs == from {
-                        activate_tile(end, work.c, to, tall, work.columns);
-                    }
-                }
-            }
-        });
+/// # Safety
+/// AVX-512F, and what `work` points to: `rows` rows (1 to 8) of A and C, `columns` (1 to 48) of B and bias, filled up to whole
+/// registers, and of C.
+unsafe fn multiply(work: &Work, rows: usize) {
+    // SAFETY: as the caller says.
+    unsafe {
+        match work.columns {
+            0..=16 => tile::<1>(work, rows),
+            17..=32 => tile::<2>(work, rows),
+            _ => tile::<3>(work, rows),
+        }
     }
 }
 
 /// # Safety
-/// AVX-512F, and what `work` points to: `rows` rows (1 to 8) of A and C, 16 x `N` columns of B, bias, and `columns` of C.
+/// As [`multiply`], with columns of `N` registers.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn tile<const N: usize>(work: &Work, rows: usize) {
+unsafe fn tile<const N: usize>(work: &Work, rows: usize) {
     // SAFETY: as the caller says.
     unsafe {
         match rows {
-            1 => kernel::<1, N>(work),
-            2 => kernel::<2, N>(work),
-            3 => kernel::<3, N>(work),
-            4 => kernel::<4, N>(work),
-            5 => kernel::<5, N>(work),
-            6 => kernel::<6, N>(work),
-            7 => kernel::<7, N>(work),
-            _ => kernel::<8, N>(work),
+            1 => kernel_of::<1, N>(work),
+            2 => kernel_of::<2, N>(work),
+            3 => kernel_of::<3, N>(work),
+            4 => kernel_of::<4, N>(work),
+            5 => kernel_of::<5, N>(work),
+            6 => kernel_of::<6, N>(work),
+            7 => kernel_of::<7, N>(work),
+            _ => kernel_of::<8, N>(work),
         }
     }
 }
@@ -93,7 +45,7 @@ pub(super) unsafe fn tile<const N: usize>(work: &Work, rows: usize) {
 /// # Safety
 /// As [`tile`], with `R` rows.
 #[target_feature(enable = "avx512f")]
-unsafe fn kernel<const R: usize, const N: usize>(work: &Work) {
+unsafe fn kernel_of<const R: usize, const N: usize>(work: &Work) {
     let mut sums = [[_mm512_setzero_ps(); N]; R];
     // SAFETY: all offsets are within what the caller vouches for.
     unsafe {

@@ -1,39 +1,139 @@
-//! Weights in f32, laid out as the kernel reads them.
+//! Products in f32: weights laid out as a CPU's kernel reads them, and which rows and panels pass by one another when.
 
-use super::{End, PANEL, avx512};
+use super::place::Place;
+use super::{End, ROWS, activate_tile, avx2, avx512};
 use rayon::prelude::*;
+
+/// Inputs in a run: a panel's run, at most 147 KB, stays in the second-level cache while the rows pass by.
+const RUN: usize = 768;
+
+/// One CPU's way to multiply.
+pub(super) struct Kernel {
+    /// Outputs in a panel of weights; a multiple of 16.
+    pub panel: usize,
+    /// Rows that it takes at once.
+    pub tile: usize,
+    /// Takes up to `tile` rows through what [`Work`] points to; C's columns may be up to 48, whatever the panel.
+    pub multiply: unsafe fn(&Work, usize),
+}
+
+/// What a kernel reads and writes; all lengths in floats.
+pub(super) struct Work {
+    pub a: *const f32,
+    pub a_stride: usize,
+    /// `inputs` rows, `b_stride` apart, each as long as `columns` filled up to a multiple of 16.
+    pub b: *const f32,
+    pub b_stride: usize,
+    pub inputs: usize,
+    pub c: *mut f32,
+    pub c_stride: usize,
+    /// Added, where it is not null; as long as a row of B.
+    pub bias: *const f32,
+    /// Multiplies the product, before all else.
+    pub scale: f32,
+    /// Adds to what is there, instead of writing over it.
+    pub add: bool,
+    /// How many of the columns are written.
+    pub columns: usize,
+}
+
+/// The fastest kernel of this CPU.
+pub(super) fn kernel() -> &'static Kernel {
+    avx512::kernel().or_else(avx2::kernel).unwrap_or(&PLAIN)
+}
+
+/// What every kernel does, in plain loops.
+pub(super) const PLAIN: Kernel = Kernel { panel: 16, tile: 6, multiply: plain };
+
+/// # Safety
+/// What `work` points to is there: `rows` rows of A and C, `columns` of B, bias and C.
+unsafe fn plain(work: &Work, rows: usize) {
+    for (row, column) in (0..rows).flat_map(|row| (0..work.columns).map(move |column| (row, column))) {
+        // SAFETY: as the caller says.
+        unsafe {
+            let a = |input: usize| *work.a.add(row * work.a_stride + input);
+            let b = |input: usize| *work.b.add(input * work.b_stride + column);
+            let mut value = (0..work.inputs).map(|input| a(input) * b(input)).sum::<f32>() * work.scale;
+            if !work.bias.is_null() {
+                value += *work.bias.add(column);
+            }
+            let c = work.c.add(row * work.c_stride + column);
+            *c = if work.add { *c + value } else { value };
+        }
+    }
+}
 
 /// A linear layer whose weights are laid out in panels.
 pub(super) struct Packed {
-    /// Panel by panel, input by input, 48 outputs: (panels, from, 48), filled up with zeros.
-    pub weights: Vec<f32>,
-    /// (panels x 48), filled up with zeros.
-    pub bias: Vec<f32>,
+    /// Panel by panel, input by input, a panel's outputs: (panels, from, panel), filled up with zeros.
+    weights: Vec<f32>,
+    /// (panels x panel), filled up with zeros.
+    bias: Vec<f32>,
     pub from: usize,
     pub to: usize,
+    kernel: &'static Kernel,
 }
 
 impl Packed {
-    /// Packs `rows`, (to, from), and `bias`, (to).
-    pub fn new(rows: &[f32], bias: &[f32], from: usize) -> Self {
+    /// Packs `rows`, (to, from), and `bias`, (to), for `kernel`.
+    pub fn new(rows: &[f32], bias: &[f32], from: usize, kernel: &'static Kernel) -> Self {
         let to = bias.len();
-        let panels = to.div_ceil(PANEL);
-        let mut weights = vec![0.0; panels * from * PANEL];
-        let panel = (PANEL * from).max(1);
+        let panels = to.div_ceil(kernel.panel);
+        let mut weights = vec![0.0; panels * from * kernel.panel];
+        let panel = (kernel.panel * from).max(1);
         weights.par_chunks_mut(panel).zip(rows.par_chunks(panel)).for_each(|(panel, rows)| {
             for (output, row) in rows.chunks_exact(from.max(1)).enumerate() {
-                for (slots, weight) in panel.chunks_exact_mut(PANEL).zip(row) {
+                for (slots, weight) in panel.chunks_exact_mut(kernel.panel).zip(row) {
                     slots[output] = *weight;
                 }
             }
         });
         let mut bias = bias.to_vec();
-        bias.resize(panels * PANEL, 0.0);
-        Packed { weights, bias, from, to }
+        bias.resize(panels * kernel.panel, 0.0);
+        Packed { weights, bias, from, to, kernel }
     }
 
     /// x W^T + b for the rows of `x`, brought to `end` in `out`.
     pub fn product(&self, x: &[f32], rows: usize, out: &mut [f32], end: End) {
-        avx512::product(self, x, rows, out, end);
+        let Packed { from, to, kernel, .. } = *self;
+        assert!(x.len() >= rows * from && out.len() >= rows * to);
+        let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(ROWS));
+        let place = Place::of(out);
+        for start in (0..from.max(1)).step_by(RUN) {
+            (0..panels * chunks).into_par_iter().for_each(|job| {
+                let (panel, chunk) = (job / chunks, job % chunks);
+                for row in (chunk * ROWS..(chunk * ROWS + ROWS).min(rows)).step_by(kernel.tile) {
+                    let tall = kernel.tile.min(rows - row);
+                    let c = place.at(row * to + panel * kernel.panel);
+                    let work = self.work(x, row, panel, start, c, end);
+                    // SAFETY: the CPU has the kernel that it gave; the tile's rows lie within `x` and `out` by the assertion,
+                    // its columns within a row, and no other job has the same rows and panel.
+                    unsafe {
+                        (kernel.multiply)(&work, tall);
+                        if start + work.inputs == from {
+                            activate_tile(end, work.c, to, tall, work.columns);
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    /// The rows from `row` on by a panel, over the run of inputs that begins at `start`.
+    fn work(&self, x: &[f32], row: usize, panel: usize, start: usize, c: *mut f32, end: End) -> Work {
+        let Packed { from, to, kernel: &Kernel { panel: width, .. }, .. } = *self;
+        Work {
+            a: x[row * from + start..].as_ptr(),
+            a_stride: from,
+            b: self.weights[(panel * from + start) * width..].as_ptr(),
+            b_stride: width,
+            inputs: RUN.min(from - start),
+            c,
+            c_stride: to,
+            bias: if start == 0 { self.bias[panel * width..].as_ptr() } else { std::ptr::null() },
+            scale: 1.0,
+            add: matches!(end, End::Add) || start > 0,
+            columns: width.min(to - panel * width),
+        }
     }
 }

@@ -1,17 +1,21 @@
-//! Products, attention and whole transformers on CPUs with AVX-512: what most of a tower's time goes into.
+//! Products, attention and whole transformers on CPUs with AVX2 or AVX-512: what most of a tower's time goes into.
 //!
-//! 1. [`Matrix`] holds a layer's weights in panels of 48 outputs, laid out once, in the order in which they are read: `floats`
-//!    as they are, `bytes` rounded to 8 bits.
-//! 2. `avx512` is the one small kernel under products and `attention` in f32; `vnni` the one under products in 8 bits.
+//! 1. [`Matrix`] holds a layer's weights in panels, laid out once, in the order in which they are read: `floats` as they are, `bytes`
+//!    rounded to 8 bits, as `inputs` are when they come.
+//! 2. `avx512` and `avx2` are the small kernels under products and `attention` in f32; `vnni` and `avx2_bytes` those under products in
+//!    8 bits. The processor is asked which it has; each gives what plain loops give.
 //! 3. [`Stack`] takes sequences through all layers of a tower, over buffers that are made once; everything between the
 //!    products stays f32, `norm` and activations among it.
 //!
 //! Elsewhere, and in f16, candle's own products serve; nothing above `layers` and `encoder` knows which.
 
 mod attention;
+mod avx2;
+mod avx2_bytes;
 mod avx512;
 mod bytes;
 mod floats;
+mod inputs;
 mod norm;
 mod parts;
 mod place;
@@ -24,24 +28,23 @@ pub use parts::{Parts, Shape};
 pub use stack::Stack;
 
 use crate::models::act::Activation;
-use bytes::{Coded, Inputs};
+use bytes::Coded;
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 use candle_nn::Linear;
 use floats::Packed;
+use inputs::Inputs;
 
-/// Outputs in a panel: three registers of 16.
-const PANEL: usize = 48;
-/// Rows that pass by one panel in one job.
+/// Rows that pass by one panel in one job: whole tiles of every kernel.
 const ROWS: usize = 168;
 
 /// Whether this machine can, in f32.
 pub fn available() -> bool {
-    std::is_x86_feature_detected!("avx512f")
+    avx2::available() || avx512::kernel().is_some()
 }
 
 /// Whether this machine can in 8 bits.
 pub fn int8_available() -> bool {
-    vnni::available()
+    bytes::kernel().is_some()
 }
 
 /// What becomes of a product.
@@ -82,9 +85,9 @@ impl Matrix {
         let (to, from) = linear.weight().dims2()?;
         let bias = linear.bias().map_or(Ok(vec![0.0; to]), |bias| bias.to_vec1::<f32>())?;
         let form = slice(linear.weight(), |rows| {
-            Ok(match int8 && int8_available() {
-                true => Form::Bytes(Coded::new(rows, &bias, from)),
-                false => Form::Floats(Packed::new(rows, &bias, from)),
+            Ok(match bytes::kernel().filter(|_| int8) {
+                Some(kernel) => Form::Bytes(Coded::new(rows, &bias, from, kernel)),
+                None => Form::Floats(Packed::new(rows, &bias, from, floats::kernel())),
             })
         })?;
         Ok(Matrix(form))

@@ -1,5 +1,6 @@
 //! Layer norms, in f32.
 
+use crate::models::simd::widest;
 use rayon::prelude::*;
 
 /// Floats in a register.
@@ -18,22 +19,21 @@ impl Norm {
     /// The norms of the rows of `x`, each as long as the gain, in `out`.
     pub fn rows(&self, x: &[f32], out: &mut [f32]) {
         let width = self.gain.len().max(1);
-        assert!(super::available());
         out.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).for_each(|(out, x)| {
             for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                // SAFETY: the CPU has AVX-512, which is all that `row` needs beyond its safe body.
-                unsafe { self.row(x, out) };
+                row(self, x, out);
             }
         });
     }
+}
 
-    #[target_feature(enable = "avx512f")]
-    fn row(&self, x: &[f32], out: &mut [f32]) {
+widest! {
+    fn row(norm: &Norm, x: &[f32], out: &mut [f32]) {
         let share = 1.0 / x.len() as f32;
         let mean = sum(x, |x| x) * share;
         let variance = sum(x, |x| (x - mean) * (x - mean)) * share;
-        let scale = 1.0 / (variance + self.eps).sqrt();
-        for (((out, x), gain), shift) in out.iter_mut().zip(x).zip(&self.gain).zip(&self.shift) {
+        let scale = 1.0 / (variance + norm.eps).sqrt();
+        for (((out, x), gain), shift) in out.iter_mut().zip(x).zip(&norm.gain).zip(&norm.shift) {
             *out = (x - mean) * scale * gain + shift;
         }
     }

@@ -1,9 +1,11 @@
 //! A pre-norm transformer over plain buffers that are made once a call: products straight into place, nothing copied between.
 
 use super::attention::{Heads, attend};
+use super::floats::kernel;
+use super::inputs::Inputs;
 use super::norm::Norm;
 use super::parts::{Parts, Shape};
-use super::{End, Inputs, Matrix};
+use super::{End, Matrix};
 use candle_core::{Device, Tensor};
 use candle_nn::LayerNorm;
 
@@ -152,7 +154,7 @@ impl Layer {
         qkv.resize(3 * x.len(), 0.0);
         self.norm1.rows(x, &mut buffers.normed);
         self.qkv.product(&buffers.normed, x.len() / width.max(1), qkv, End::Write, inputs);
-        attend(qkv, &mut buffers.mixed, Heads { length, width, heads, causal });
+        attend(kernel(), qkv, &mut buffers.mixed, Heads { length, width, heads, causal });
     }
 
     /// Adds what the MLP makes of `x` to it.

@@ -1,107 +1,45 @@
-//! The kernel in 8 bits: eight rows by three registers of outputs, four inputs at a time.
+//! The kernel in 8 bits for AVX-512 VNNI: eight rows by three registers of outputs, four inputs at a time.
 
-use super::bytes::{Coded, GROUP, Inputs, TILE, round_row as round};
-use super::place::Place;
-use super::{End, PANEL, ROWS, activate_tile};
-use rayon::prelude::*;
+use super::bytes::{GROUP, Kernel, Work};
+use super::inputs::round_row;
 use std::arch::x86_64::*;
 
-/// Whether this machine can.
-pub(super) fn available() -> bool {
-    super::available()
-        && std::is_x86_feature_detected!("avx512bw")
-        && std::is_x86_feature_detected!("avx512vl")
-        && std::is_x86_feature_detected!("avx512vnni")
-}
+/// Outputs in a panel: three registers of 16.
+const PANEL: usize = 48;
+/// Rows at once.
+const TILE: usize = 8;
 
-/// What the kernel reads and writes.
-struct Work<'a> {
-    /// A tile of inputs, and its rows' scales and zeros.
-    a: *const u8,
-    facts: &'a [(f32, i32)],
-    /// A panel of weights, and where its outputs' facts begin.
-    b: *const i8,
-    coded: &'a Coded,
-    output: usize,
-    groups: usize,
-    c: *mut f32,
-    c_stride: usize,
-    add: bool,
-    /// How many of the columns are written.
-    columns: usize,
-}
-
-/// See [`Coded::product`].
-pub(super) fn product(coded: &Coded, inputs: &Inputs, rows: usize, out: &mut [f32], end: End) {
-    let (groups, to) = (coded.groups(), coded.to);
-    let tiles = rows.div_ceil(TILE);
-    assert!(inputs.codes.len() >= tiles * groups * TILE * GROUP && inputs.rows.len() >= rows);
-    assert!(out.len() >= rows * to && available());
-    let (panels, chunks) = (to.div_ceil(PANEL), rows.div_ceil(ROWS));
-    let place = Place::of(out);
-    (0..panels * chunks).into_par_iter().for_each(|job| {
-        let (panel, chunk) = (job / chunks, job % chunks);
-        let columns = PANEL.min(to - panel * PANEL);
-        for row in (chunk * ROWS..(chunk * ROWS + ROWS).min(rows)).step_by(TILE) {
-            let tall = TILE.min(rows - row);
-            let work = Work {
-                a: inputs.codes[row * groups * GROUP..].as_ptr(),
-                facts: &inputs.rows[row..row + tall],
-                b: coded.codes[panel * groups * PANEL * GROUP..].as_ptr(),
-                coded,
-                output: panel * PANEL,
-                groups,
-                c: place.at(row * to + panel * PANEL),
-                c_stride: to,
-                add: matches!(end, End::Add),
-                columns,
-            };
-            // SAFETY: the instructions are there; the tile's rows lie within inputs and `out` by the assertions, its columns
-            // within a row, and no other job has the same rows and panel.
-            unsafe {
-                tile(&work, tall);
-                activate_tile(end, work.c, to, tall, columns);
-            }
-        }
-    });
-}
-
-/// See [`super::bytes::round_row`]; the same loops, compiled for this CPU.
-pub(super) fn round_row(row: &[f32], tile: &mut [u8], at: usize) -> (f32, i32) {
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn wide(row: &[f32], tile: &mut [u8], at: usize) -> (f32, i32) {
-        round(row, tile, at)
-    }
-    match available() {
-        // SAFETY: the CPU has what `wide` needs beyond its safe body.
-        true => unsafe { wide(row, tile, at) },
-        false => round(row, tile, at),
-    }
+/// The kernel, where the CPU has AVX-512 with VNNI.
+pub(super) fn kernel() -> Option<&'static Kernel> {
+    const KERNEL: Kernel =
+        Kernel { panel: PANEL, tile: TILE, pairs: false, round: round_row::<TILE>, multiply };
+    let able = std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vnni");
+    able.then_some(&KERNEL)
 }
 
 /// # Safety
 /// AVX-512 with VNNI, and what `work` points to: `rows` rows (1 to 8) of A and C, 48 outputs of B, and `columns` of C.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn tile(work: &Work, rows: usize) {
+unsafe fn multiply(work: &Work, rows: usize) {
     // SAFETY: as the caller says.
     unsafe {
         match rows {
-            1 => kernel::<1>(work),
-            2 => kernel::<2>(work),
-            3 => kernel::<3>(work),
-            4 => kernel::<4>(work),
-            5 => kernel::<5>(work),
-            6 => kernel::<6>(work),
-            7 => kernel::<7>(work),
-            _ => kernel::<8>(work),
+            1 => kernel_of::<1>(work),
+            2 => kernel_of::<2>(work),
+            3 => kernel_of::<3>(work),
+            4 => kernel_of::<4>(work),
+            5 => kernel_of::<5>(work),
+            6 => kernel_of::<6>(work),
+            7 => kernel_of::<7>(work),
+            _ => kernel_of::<8>(work),
         }
     }
 }
 
 /// # Safety
-/// As [`tile`], with `R` rows.
+/// As [`multiply`], with `R` rows.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn kernel<const R: usize>(work: &Work) {
+unsafe fn kernel_of<const R: usize>(work: &Work) {
     const N: usize = PANEL / 16;
     let mut sums = [[_mm512_setzero_si512(); N]; R];
     // SAFETY: all offsets are within what the caller vouches for.

@@ -1,0 +1,92 @@
+//! Rows of inputs, rounded to 8 bits as they come: x = s (q - z) with q and z from 0 to 255, by the row's least and greatest value.
+
+use super::bytes::{GROUP, Kernel};
+use crate::models::simd::widest;
+use rayon::prelude::*;
+
+/// Rows of inputs in 8 bits.
+#[derive(Default)]
+pub(super) struct Inputs {
+    /// Tile by tile of a kernel's rows, four inputs by four: (tiles, groups, tile, 4). Places past the last row or input hold anything.
+    pub codes: Vec<u8>,
+    /// For each row, filled up to whole tiles, its scale and what stands for zero.
+    pub rows: Vec<(f32, i32)>,
+}
+
+impl Inputs {
+    /// Rounds the rows of `x`, each of `from` values, to where `kernel` looks for them.
+    pub fn round(&mut self, x: &[f32], from: usize, kernel: &Kernel) {
+        let from = from.max(1);
+        let (rows, tile) = (x.len() / from, from.div_ceil(GROUP) * kernel.tile * GROUP);
+        let tiles = rows.div_ceil(kernel.tile);
+        self.codes.resize(tiles * tile, 0);
+        self.rows.resize(tiles * kernel.tile, (0.0, 0));
+        let tiles = self.codes.par_chunks_exact_mut(tile).zip(self.rows.par_chunks_exact_mut(kernel.tile));
+        tiles.zip(x.par_chunks(kernel.tile * from)).with_min_len(4).for_each(|((codes, facts), x)| {
+            for (at, (row, fact)) in x.chunks_exact(from).zip(facts).enumerate() {
+                *fact = (kernel.round)(row, codes, at);
+            }
+        });
+    }
+}
+
+widest! {
+    /// Rounds one row of inputs to where row `at` of a tile of `TILE` belongs; gives its scale and what stands for zero. A row with a
+    /// value that is not finite has a scale that is not a number, so that its products tell.
+    pub(super) fn round_row<const TILE: usize>(row: &[f32], tile: &mut [u8], at: usize) -> (f32, i32) {
+        let (least, most, odd) = reach(row);
+        let range = most - least;
+        if odd != 0.0 || !range.is_finite() {
+            return (f32::NAN, 0);
+        }
+        let inverse = inverse(255.0, range);
+        let zero = whole(-least * inverse);
+        let code = |x: f32| (whole(x * inverse) + zero).clamp(0, 255) as u8;
+        const CHUNK: usize = 64;
+        for (chunk, x) in row.chunks(CHUNK).enumerate() {
+            let mut codes = [0u8; CHUNK];
+            codes.iter_mut().zip(x).for_each(|(to, x)| *to = code(*x));
+            let groups = x.len().div_ceil(GROUP);
+            let places = tile[chunk * CHUNK * TILE..].chunks_exact_mut(TILE * GROUP).take(groups);
+            for (place, group) in places.zip(codes.chunks_exact(GROUP)) {
+                place[at * GROUP..][..GROUP].copy_from_slice(group);
+            }
+        }
+        (range / 255.0, zero)
+    }
+}
+
+/// What values are multiplied by so that `range` becomes `steps`; zero where there is nothing, or so little that it rounds to it.
+#[inline(always)]
+pub(super) fn inverse(steps: f32, range: f32) -> f32 {
+    let inverse = steps / range;
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
+
+/// The nearest whole number, the even one of two, for numbers up to 2^22.
+#[inline(always)]
+pub(super) fn whole(x: f32) -> i32 {
+    // Adding 1.5 * 2^23 leaves no room for a fraction: the whole number stands in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
+}
+
+/// The least and the greatest value of a row, zero among them, and a number that is zero where all are finite.
+#[inline(always)]
+fn reach(row: &[f32]) -> (f32, f32, f32) {
+    const LANES: usize = 16;
+    let (mut least, mut most, mut odd) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
+    let mut see = |x: &[f32]| {
+        for (lane, x) in x.iter().enumerate() {
+            least[lane] = if *x < least[lane] { *x } else { least[lane] };
+            most[lane] = if *x > most[lane] { *x } else { most[lane] };
+            odd[lane] += *x * 0.0;
+        }
+    };
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    chunks.for_each(&mut see);
+    see(rest);
+    let fold = |lanes: [f32; LANES], pick: fn(f32, f32) -> f32| lanes.into_iter().fold(0.0, pick);
+    (fold(least, f32::min), fold(most, f32::max), odd.iter().sum())
+}
