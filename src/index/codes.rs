@@ -5,7 +5,7 @@
 //! vector thus takes 1.5 bytes a component in all. All arithmetic on codes is in integers, so that every processor
 //! gives the same bits.
 
-use super::kernels::{Kernels, kernels};
+use super::kernels::{Kernels, PAIR, fit_pairs, kernels};
 use super::rotation::Rotation;
 
 /// Components farther out than this many standard deviations are cut: fewer than one in a
@@ -94,7 +94,10 @@ impl Coder {
     pub fn query(&self, unit: &[f32]) -> Query {
         let rotated = self.rotation.apply(unit);
         let peak = rotated.iter().fold(f32::MIN_POSITIVE, |a, x| a.max(x.abs()));
-        let rough: Vec<i8> = rotated.iter().map(|x| round(x * (127.0 / peak)) as i8).collect();
+        // A pair's sum may grow by one when both are rounded.
+        let pairs = rotated.chunks_exact(2).map(|pair| pair.iter().sum::<f32>().abs());
+        let reach = pairs.fold(peak, f32::max);
+        let rough: Vec<i8> = rotated.iter().map(|x| round(x * ((PAIR - 1) as f32 / reach)) as i8).collect();
         // The most that sixteen 32-bit sums can hold, whatever the signs.
         let fine_peak = (((1 << 24) / rotated.len()).min(16_384) - 1) as f32;
         let fine: Vec<i16> = rotated.iter().map(|x| round(x * (fine_peak / peak)) as i16).collect();
@@ -122,7 +125,8 @@ fn bias(rough: &[i8]) -> i32 {
 impl Query {
     /// A row of the rough plane as a query, good for rough comparisons only: how links are chosen.
     pub fn of_row(rough: &[u8]) -> Self {
-        let rough: Vec<i8> = rough.iter().map(|&b| (i32::from(b) - ZERO) as i8).collect();
+        let mut rough: Vec<i8> = rough.iter().map(|&b| (i32::from(b) - ZERO) as i8).collect();
+        fit_pairs(&mut rough);
         Query { bias: bias(&rough), rough, fine: Vec::new(), offset: 0.0, unit: 0.0 }
     }
 

@@ -1,4 +1,5 @@
-//! 256-bit registers: bytes are widened to 16 bits, so that no product saturates.
+//! 256-bit registers. Rough scores add pairs of products in 16 bits, which queries are small enough for; fine ones are widened to 16 bits
+//! first.
 
 use super::{AHEAD, Kernels, check_fine, check_score, prefetch};
 use std::arch::x86_64::*;
@@ -24,24 +25,28 @@ fn fine(rough: &[u8], fine: &[u8], query: &[i16]) -> i64 {
 /// AVX2, and the lengths of [`check_score`].
 #[target_feature(enable = "avx2")]
 unsafe fn score_rows(rows: &[&[u8]], query: &[i8], out: &mut [i32]) {
+    let ones = _mm256_set1_epi16(1);
     rows.iter().take(AHEAD).for_each(|row| prefetch(row));
     for (at, (row, out)) in rows.iter().zip(out).enumerate() {
         if let Some(next) = rows.get(at + AHEAD) {
             prefetch(next);
         }
         let mut sums = [_mm256_setzero_si256(); 2];
-        for (at, sum) in (0..query.len() / 16).zip([0usize, 1].into_iter().cycle()) {
-            // SAFETY: 16 bytes from 16 * at on lie inside row and query, whose lengths are multiples of 64.
-            let (b, q) = unsafe {
-                (
-                    _mm_loadu_si128(row.as_ptr().add(16 * at).cast()),
-                    _mm_loadu_si128(query.as_ptr().add(16 * at).cast()),
-                )
-            };
-            let product = _mm256_madd_epi16(_mm256_cvtepu8_epi16(b), _mm256_cvtepi8_epi16(q));
-            sums[sum] = _mm256_add_epi32(sums[sum], product);
+        for at in (0..query.len()).step_by(64) {
+            // Both by name: an array that is asked by a number which is told later would stay in memory.
+            for (sum, at) in sums.iter_mut().zip([at, at + 32]) {
+                // SAFETY: 32 bytes from `at` on lie inside row and query, whose lengths are equal multiples of 64.
+                let (b, q) = unsafe {
+                    (
+                        _mm256_loadu_si256(row.as_ptr().add(at).cast()),
+                        _mm256_loadu_si256(query.as_ptr().add(at).cast()),
+                    )
+                };
+                let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(b, q), ones);
+                *sum = _mm256_add_epi32(*sum, pairs);
+            }
         }
-        *out = lanes(_mm256_add_epi32(sums[0], sums[1])).iter().sum();
+        *out = total(_mm256_add_epi32(sums[0], sums[1]));
     }
 }
 
@@ -71,6 +76,14 @@ unsafe fn fine_sum(rough: &[u8], fine: &[u8], query: &[i16]) -> i64 {
     }
     let both = lanes(sums[0]).into_iter().chain(lanes(sums[1]));
     both.map(i64::from).sum()
+}
+
+/// The sum of all lanes.
+#[target_feature(enable = "avx2")]
+fn total(sum: __m256i) -> i32 {
+    let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two)))
 }
 
 #[target_feature(enable = "avx2")]

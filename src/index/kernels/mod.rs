@@ -17,7 +17,7 @@ pub struct Kernels {
     /// Its name, for reports and tests.
     pub name: &'static str,
     /// For each row: the sum of its bytes times the query's; rows to come are fetched ahead.
-    /// Rows are as long as the query, a multiple of 64.
+    /// Rows are as long as the query, a multiple of 64; the query's pairs fit (see [`fit_pairs`]).
     pub score: fn(rows: &[&[u8]], query: &[i8], out: &mut [i32]),
     /// The sum of a row's 12-bit codes, from both planes, times the query's.
     pub fine: fn(rough: &[u8], fine: &[u8], query: &[i16]) -> i64,
@@ -56,6 +56,20 @@ pub fn prefetch<T>(slice: &[T]) {
     let _ = slice;
 }
 
+/// What two neighbouring components of a query may add up to. Times bytes of up to 255 that stays within 16 bits, in which AVX2 adds
+/// products in pairs.
+pub const PAIR: i32 = 128;
+
+/// Moves the larger of two neighbours, where both together are too large, until the pair fits.
+pub fn fit_pairs(query: &mut [i8]) {
+    for pair in query.as_chunks_mut::<2>().0 {
+        let [a, b] = pair.map(i32::from);
+        let over = (a + b).clamp(-PAIR, PAIR) - (a + b);
+        let larger = if a.abs() >= b.abs() { &mut pair[0] } else { &mut pair[1] };
+        *larger = (i32::from(*larger) + over) as i8;
+    }
+}
+
 /// How many rows ahead memory is asked for.
 const AHEAD: usize = 8;
 
@@ -76,6 +90,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pairs_come_to_fit_and_others_stay() {
+        let all = || i8::MIN..=i8::MAX;
+        for (a, b) in all().flat_map(|a| all().map(move |b| (a, b))) {
+            let mut query = [a, b, 3];
+            fit_pairs(&mut query);
+            let sum = i32::from(query[0]) + i32::from(query[1]);
+            let meant = (i32::from(a) + i32::from(b)).clamp(-PAIR, PAIR);
+            assert_eq!((sum, query[2]), (meant, 3), "{a} and {b} became {query:?}");
+            let moved = usize::from(query[0] != a) + usize::from(query[1] != b);
+            assert_eq!(
+                moved,
+                usize::from(sum != i32::from(a) + i32::from(b)),
+                "{a} and {b} became {query:?}"
+            );
+        }
+    }
+
+    #[test]
     fn every_kernel_gives_the_same_bits() {
         let mut state = 88_172_645_463_325_252u64;
         let mut byte = || {
@@ -93,7 +125,9 @@ mod tests {
                 .map(|r| (0..len).map(|_| if extreme && r % 2 == 0 { 255 } else { byte() }).collect())
                 .collect();
             let fine: Vec<u8> = (0..len / 2).map(|_| if extreme { 255 } else { byte() }).collect();
-            let query: Vec<i8> = (0..len).map(|_| if extreme { 127 } else { byte() as i8 }).collect();
+            let mut query: Vec<i8> =
+                (0..len).map(|at| if extreme { [1, -127, 127, 127][at % 4] } else { byte() as i8 }).collect();
+            fit_pairs(&mut query);
             let wide: Vec<i16> =
                 (0..len).map(|_| if extreme { peak } else { i16::from(byte() as i8) % peak }).collect();
             let rows: Vec<&[u8]> = rough.iter().map(Vec::as_slice).collect();
