@@ -45,7 +45,7 @@ impl Duplicates {
 /// The looks of an item whose picture can still be had.
 fn looks(engine: &Engine, collection: &Collection, item: &Item) -> Option<u64> {
     let bytes = collection.picture(item, &Caller::default()).ok()?;
-    let decoded = engine.memory().decode(&bytes, &decode::Limits::default()).ok()?;
+    let decoded = engine.memory().decode(&bytes).ok()?;
     Some(decode::looks(&decoded.image))
 }
 
