@@ -61,3 +61,44 @@ fn everything_else_about_a_jpeg_is_kept() {
     let cut = open(&bytes[..bytes.len() / 2], &Limits::default());
     assert!(cut.is_err());
 }
+
+/// `EYESHOT_MEASURE=1 cargo test --release --features turbojpeg --test decode -- --nocapture milliseconds`: what decoding takes
+/// on one core, of all pixels and of enough for 224.
+#[test]
+fn milliseconds() {
+    if std::env::var_os("EYESHOT_MEASURE").is_none() {
+        return;
+    }
+    for (width, height) in [(1155, 866), (4000, 3000)] {
+        // Fine and coarse noise over a gradient: about the entropy of a photograph.
+        let mut dice = crate::common::Dice(1);
+        let mut noise = |side: u32| {
+            let small =
+                RgbImage::from_fn(side, side, |_, _| image::Rgb([0; 3].map(|_: u8| dice.roll(64) as u8)));
+            resize(&small, width, height, FilterType::CatmullRom)
+        };
+        let (fine, coarse) = (noise(width / 3), noise(40));
+        let mut picture = gradient(width, height);
+        for ((value, fine), coarse) in picture.iter_mut().zip(fine.iter()).zip(coarse.iter()) {
+            *value = value.saturating_add(*fine / 4).saturating_sub(*coarse / 2);
+        }
+        let mut bytes = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90).encode_image(&picture).unwrap();
+        let time = |enough: Option<u32>| {
+            let mut best = f64::MAX;
+            for _ in 0..9 {
+                let began = std::time::Instant::now();
+                eyeshot::engine::decode::give_back(for_side(&bytes, enough));
+                best = best.min(began.elapsed().as_secs_f64() * 1e3);
+            }
+            best
+        };
+        let size = for_side(&bytes, Some(224)).dimensions();
+        println!(
+            "{width} x {height}, {} bytes: all {:.1} ms, {size:?} for 224 {:.1} ms",
+            bytes.len(),
+            time(None),
+            time(Some(224))
+        );
+    }
+}
