@@ -11,7 +11,7 @@ mod raws;
 mod scaled;
 mod slow;
 
-use common::Dice;
+use common::{Dice, crc32};
 use eyeshot::engine::decode::{Decoded, Limits, decode, open};
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
 use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage};
@@ -307,12 +307,6 @@ fn bomb(width: u32, height: u32) -> Vec<u8> {
         out.extend(crc32(&body).to_be_bytes());
     }
     out
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
-    })
 }
 
 #[test]
