@@ -47,6 +47,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tracing_opentelemetry", &["serve"]),
     ("tracing_subscriber", &["serve"]),
     ("exif", &["engine"]),
+    ("libheif_rs", &["engine"]),
+    ("turbojpeg", &["engine"]),
     ("tantivy", &["engine"]),
     ("opendal", &["engine"]),
     ("parquet", &["ingest"]),

@@ -1,25 +1,37 @@
 //! Broken files against the decoders: no crash, no hang, no more memory than the limits, and a reason for each.
 //!
-//! `EYESHOT_FUZZ=10000 cargo test --release --test decode_fuzz -- --nocapture` tries that many, and `EYESHOT_SEED=N` repeats a run.
+//! `EYESHOT_FUZZ=1000000 cargo test --test decode_fuzz -- --nocapture` tries that many, and `EYESHOT_SEED=N` repeats a run.
+//! `tests/fuzz` has targets for cargo-fuzz, which look for the ways through the code.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
-use common::Dice;
+use common::{Dice, crc32};
 use eyeshot::Error;
 use eyeshot::engine::decode::{Limits, decode};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How many are tried where nobody says.
-const TRIES: u64 = 600;
+const TRIES: u64 = 10_000;
 /// The longest that one may take: a hang would take longer, and a slow machine in a debug build does not.
 const LONGEST: Duration = Duration::from_secs(10);
 /// Small enough that a file that lies about its size is soon refused, large enough for all fixtures.
 const MEMORY: u64 = 256 << 20;
+/// The most memory that all this may take above what it began with, in bytes.
+const GROWTH: u64 = 1 << 30;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// What all the formats are called that this build reads.
+fn formats() -> Vec<&'static str> {
+    let mut formats = vec!["jpg", "png", "gif", "webp", "bmp", "tiff"];
+    formats.extend(["dng", "cr2", "nef", "arw", "orf", "rw2", "raf"]);
+    formats.extend(cfg!(feature = "avif").then_some("avif"));
+    formats.extend(cfg!(feature = "heic").then_some("heic"));
+    formats
 }
 
 /// Whole files of every format and kind: the fixtures, and some that are made on the spot.
@@ -27,9 +39,7 @@ fn whole() -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir("tests/fixtures/images").unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| {
-            ["jpg", "png", "gif", "webp", "bmp", "tif", "tiff"].contains(&e.to_str().unwrap())
-        }) {
+        if path.extension().is_some_and(|e| formats().contains(&e.to_str().unwrap())) {
             files.push((
                 path.file_name().unwrap().to_str().unwrap().to_owned(),
                 std::fs::read(&path).unwrap(),
@@ -49,7 +59,13 @@ fn whole() -> Vec<(String, Vec<u8>)> {
 
 /// One way to break a file, and its name.
 fn mutate(dice: &mut Dice, whole: &[(String, Vec<u8>)]) -> (String, Vec<u8>) {
-    let any = |dice: &mut Dice| whole[dice.roll(whole.len() as u64) as usize].clone();
+    // Of each format as many, however many files there are of it.
+    let any = |dice: &mut Dice| {
+        let formats = formats();
+        let format = formats[dice.roll(formats.len() as u64) as usize];
+        let of: Vec<_> = whole.iter().filter(|(name, _)| name.ends_with(&format!(".{format}"))).collect();
+        of.get(dice.roll(of.len().max(1) as u64) as usize).copied().unwrap_or(&whole[0]).clone()
+    };
     let (mut name, mut bytes) = any(dice);
     let at = |dice: &mut Dice, bytes: &[u8]| dice.roll(bytes.len().max(1) as u64) as usize;
     for _ in 0..=dice.roll(3) {
@@ -96,7 +112,25 @@ fn mutate(dice: &mut Dice, whole: &[(String, Vec<u8>)]) -> (String, Vec<u8>) {
             }
         }
     }
+    // Whoever breaks a PNG in earnest makes its checksums right.
+    if bytes.starts_with(b"\x89PNG") && dice.roll(4) > 0 {
+        mend(&mut bytes);
+        name += " mended";
+    }
     (name, bytes)
+}
+
+/// Writes the checksum of each chunk of a PNG anew.
+fn mend(png: &mut [u8]) {
+    let mut at = 8;
+    while let Some(length) = png.get(at..at + 4) {
+        let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        let Some(body) = png.get(at + 4..at.saturating_add(8).saturating_add(length)) else { return };
+        let sum = crc32(body).to_be_bytes();
+        at += 8 + length;
+        png.iter_mut().skip(at).zip(sum).for_each(|(to, from)| *to = from);
+        at += 4;
+    }
 }
 
 #[test]
@@ -112,7 +146,8 @@ fn broken_files_cost_a_refusal_each() {
         assert!(decode(bytes, &limits).is_ok(), "{name} is whole");
     }
     let (mut reasons, mut slowest) = (BTreeMap::<String, u64>::new(), (Duration::ZERO, String::new()));
-    let mut decoded = 0;
+    let (mut decoded, mut seen) = (0, BTreeMap::<&str, u64>::new());
+    let base = peak();
     for round in 0..tries {
         let (name, bytes) = mutate(&mut dice, &whole);
         let began = Instant::now();
@@ -125,6 +160,7 @@ fn broken_files_cost_a_refusal_each() {
         match outcome {
             Ok(found) => {
                 decoded += 1;
+                *seen.entry(found.format).or_default() += 1;
                 assert_eq!((found.width, found.height), found.image.dimensions(), "round {round}, {name}");
             }
             Err(Error::Image { reason }) => {
@@ -136,7 +172,14 @@ fn broken_files_cost_a_refusal_each() {
     }
     assert!(decoded > 0 && !reasons.is_empty(), "some breaks are harmless, some are not");
     println!("{tries} files: {decoded} decoded, refused {reasons:?}; slowest {:?}: {}", slowest.0, slowest.1);
-    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
-        status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
-    }
+    let grown = peak() - base;
+    println!("decoded as {seen:?}; {} MiB above the {} MiB before", grown >> 20, base >> 20);
+    assert!(grown < GROWTH, "{grown} bytes");
+}
+
+/// The most memory that this process ever had, in bytes; 0 where the system does not tell.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
 }

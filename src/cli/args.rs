@@ -1,6 +1,7 @@
 //! The flags that all verbs share.
 
 use super::progress::Downloads;
+use crate::engine::decode::Limits;
 use crate::engine::{
     AnswerOptions, DeskOptions, Engine, EngineOptions, MatchOptions, ModelOptions, Refetch, Serving,
 };
@@ -9,6 +10,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use std::path::PathBuf;
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 /// A word on what this machine does another way is said once.
 static SAID: Once = Once::new();
@@ -59,6 +61,21 @@ impl Matching {
 
     pub fn options(&self) -> MatchOptions {
         MatchOptions { matcher: self.matcher.clone(), features: self.feature_cache.saturating_mul(1 << 20) }
+    }
+}
+
+/// What decoding one picture may take.
+#[derive(Args)]
+pub(super) struct Bounds {
+    /// The longest that decoding one picture may take, in seconds; one that takes longer is refused
+    #[arg(long, value_name = "S", env = "EYESHOT_DECODE_TIMEOUT", default_value_t = Limits::default().time.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    decode_timeout: u64,
+}
+
+impl Bounds {
+    pub fn limits(&self) -> Limits {
+        Limits { time: Duration::from_secs(self.decode_timeout), ..Limits::default() }
     }
 }
 

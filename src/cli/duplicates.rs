@@ -11,7 +11,9 @@ use clap::Args;
 ///
 /// Groups of the same bytes come first, then groups of pictures that look alike: resized, saved
 /// again, in another format. With each picture stand its two distances from the first of its group:
-/// of the embeddings (0 is the same) and of the perceptual hashes (bits of 64). Nothing is removed.
+/// of the embeddings (0 is the same) and of the perceptual hashes (bits of 64). Pictures whose
+/// embeddings are near and whose hashes are not show similar things, and are no duplicates: search
+/// finds those. Nothing is removed.
 ///
 ///   eyeshot duplicates --json | jq -r 'select(.kind == "same") | .items[1:][].key'
 #[derive(Args)]
@@ -34,8 +36,10 @@ impl Duplicates {
         let likeness = Likeness { distance: self.distance, hamming: self.hamming };
         let looks = |item: &Item| looks(&engine, &collection, item);
         let groups = collection.duplicates(likeness, &looks, &Caller::default())?;
-        if groups.is_empty() && !shared.json {
-            eprintln!("no duplicates");
+        match groups.len() {
+            _ if shared.json => {}
+            0 => eprintln!("no duplicates"),
+            _ => eprintln!("distance of embeddings, bits of 64 in which perceptual hashes differ, picture"),
         }
         groups.iter().try_for_each(|group| if shared.json { output::json(group) } else { print(group) })?;
         Ok(Outcome::Done)
@@ -45,7 +49,7 @@ impl Duplicates {
 /// The looks of an item whose picture can still be had.
 fn looks(engine: &Engine, collection: &Collection, item: &Item) -> Option<u64> {
     let bytes = collection.picture(item, &Caller::default()).ok()?;
-    let decoded = engine.memory().decode(&bytes, &decode::Limits::default()).ok()?;
+    let decoded = engine.memory().decode(&bytes).ok()?;
     Some(decode::looks(&decoded.image))
 }
 

@@ -1,6 +1,6 @@
 //! `eyeshot index`: images of folders, buckets, tars and lists into a collection; once, or whenever they change.
 
-use super::args::{Matching, Named, Shared};
+use super::args::{Bounds, Matching, Named, Shared};
 use super::progress::{Downloads, Work};
 use super::{Outcome, output, stages};
 use crate::engine::{
@@ -99,6 +99,8 @@ pub(super) struct IndexVerb {
     #[arg(long, value_name = "SECONDS", env = "EYESHOT_FETCH_TIMEOUT", default_value_t = Patience::default().silence.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     fetch_timeout: u64,
+    #[command(flatten)]
+    bounds: Bounds,
     /// Say how busy each step was, which one limited, and what to try
     #[arg(short, long, env = "EYESHOT_VERBOSE", value_parser = FalseyValueParser::new())]
     verbose: bool,
@@ -175,6 +177,7 @@ impl IndexVerb {
                 whole: None,
             },
             batch: self.batch,
+            limits: self.bounds.limits(),
             ..IndexOptions::default()
         })
     }

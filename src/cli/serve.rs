@@ -1,6 +1,6 @@
 //! `eyeshot serve`: the collections of this machine, for other programs.
 
-use super::args::{Answering, Matching, Shared};
+use super::args::{Answering, Bounds, Matching, Shared};
 use super::{Outcome, output};
 use crate::engine::fetch::Reach;
 use crate::engine::{Engine, QueueOptions, Refetch, Serving};
@@ -107,6 +107,8 @@ pub(super) struct Serve {
     /// Let pages of this origin call over HTTP (CORS), such as https://photos.example; several with commas, * for all
     #[arg(long, value_name = "ORIGIN", env = "EYESHOT_CORS_ORIGIN", value_delimiter = ',')]
     cors_origin: Vec<String>,
+    #[command(flatten)]
+    bounds: Bounds,
     /// How much memory thumbnails may take, in MiB
     #[arg(long, value_name = "MIB", env = "EYESHOT_THUMBNAILS", default_value_t = Settings::default().thumbnail_bytes >> 20)]
     thumbnails: u64,
@@ -174,7 +176,7 @@ impl Serve {
         let models = self.matching.models(shared)?;
         let time = Duration::from_secs(self.refetch_timeout);
         let refetch = Refetch { buckets: self.refetch, urls: settings.urls, time };
-        let serving = Serving { queue, matching, answering, refetch };
+        let serving = Serving { queue, matching, answering, refetch, limits: self.bounds.limits() };
         let engine = shared.engine_serving(shared.data.clone(), models, serving)?;
         run(engine, &settings, shared.json)
     }

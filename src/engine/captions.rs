@@ -112,6 +112,12 @@ impl Describer {
         self.judge.is_some() || captions.is_empty()
     }
 
+    /// How many pixels a side its models make of a picture; None for as many as there are.
+    pub fn enough(&self) -> Option<u32> {
+        let judge = self.judge.as_ref().map_or(Some(0), |judge| judge.blip.enough());
+        Some(self.writer.enough()?.max(judge?))
+    }
+
     /// A picture as [`Describer::describe`] takes it. Meant to be called from many threads.
     pub fn prepare(&self, image: &RgbImage) -> Result<Sketch> {
         let judge = self.judge.as_ref().filter(|judge| !judge.same);

@@ -273,6 +273,11 @@ impl Collection {
         Err(self.other_model(self.model().to_owned(), model.to_owned()))
     }
 
+    /// How many pixels a side the encoder makes of a picture; None for as many as there are.
+    pub fn enough(&self) -> Result<Option<u32>> {
+        Ok(self.encoder()?.enough())
+    }
+
     /// A picture as the encoder takes it. Meant to be called from many threads.
     pub fn prepare(&self, image: &RgbImage) -> Result<Pixels> {
         self.encoder()?.prepare(image)

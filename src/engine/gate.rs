@@ -60,21 +60,33 @@ impl Drop for Held<'_> {
     }
 }
 
-/// The memory that decoding may take at once, for all who share it.
-pub struct Memory(Gate);
+/// The memory that decoding may take at once, for all who share it, and what one picture may ask for.
+pub struct Memory {
+    gate: Gate,
+    limits: Limits,
+}
 
 impl Default for Memory {
-    /// As much as the largest picture may ask for.
     fn default() -> Self {
-        Memory(Gate::new(Limits::default().memory))
+        Memory::new(Limits::default())
     }
 }
 
 impl Memory {
+    /// As much as the largest picture may ask for.
+    pub fn new(limits: Limits) -> Self {
+        Memory { gate: Gate::new(limits.memory), limits }
+    }
+
+    /// What one picture may ask for.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// [`decode::decode`], once there is memory for it.
-    pub fn decode(&self, bytes: &[u8], limits: &Limits) -> Result<Decoded> {
-        let opened = decode::open(bytes, limits)?;
-        let _held = self.0.hold(opened.memory);
+    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded> {
+        let opened = decode::open(bytes, &self.limits)?;
+        let _held = self.gate.hold(opened.memory);
         opened.finish()
     }
 }

@@ -109,6 +109,8 @@ pub struct Serving {
     pub answering: AnswerOptions,
     /// From where pictures that lie elsewhere may be fetched again, to be looked at; from nowhere by default.
     pub refetch: Refetch,
+    /// What decoding one picture may take.
+    pub limits: decode::Limits,
 }
 
 /// A data directory and its collections.
@@ -133,8 +135,9 @@ impl Engine {
     pub fn open_serving(options: EngineOptions, serving: Serving) -> Result<Self> {
         let store = Arc::new(Store::open(&options.data)?);
         let afar = Arc::new(refetch::Afar::new(serving.refetch));
+        let memory = Arc::new(Memory::new(serving.limits.clone()));
         let encoders = Arc::new(Encoders::new(options.models, options.progress, serving));
-        let (memory, watch, open, making) = Default::default();
+        let (watch, open, making) = Default::default();
         Ok(Engine { store, encoders, memory, watch, afar, open, making })
     }
 

@@ -3,7 +3,6 @@
 use super::batched::Words;
 use super::caller::Caller;
 use super::collection::Collection;
-use super::decode;
 use super::rerank::{self, Ranked};
 use super::words;
 use crate::error::{Error, Result};
@@ -125,7 +124,7 @@ impl Collection {
         if let Some(vector) = known {
             return Ok(vector);
         }
-        let decoded = self.memory.decode(bytes, &decode::Limits::default())?;
+        let decoded = self.memory.decode(bytes)?;
         let pixels = self.prepare(&decoded.image)?;
         self.batched()?.picture(pixels, caller)
     }

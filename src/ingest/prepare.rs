@@ -7,7 +7,7 @@ use super::report::{Refusal, reason, tries};
 use super::sidecar;
 use super::sources::{Entry, Fetched, Source};
 use super::target::{CHANGED, Target};
-use crate::engine::{Collection, Gate, Held, NewItem, Sketch, decode};
+use crate::engine::{Collection, Describer, Gate, Held, NewItem, Sketch, decode};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -101,6 +101,12 @@ impl<'a> Workshop<'a> {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(broke)
     }
 
+    /// How many pixels a side all that look at an image make of it; None for as many as there are.
+    fn enough(&self, describer: Option<&Arc<Describer>>) -> Result<Option<u32>, Fault> {
+        let described = describer.map_or(Some(0), |describer| describer.enough());
+        Ok(self.target.enough()?.zip(described).map(|(encoder, describer)| encoder.max(describer)))
+    }
+
     fn item(&self, task: &Task, fetched: &Fetched) -> Result<Prepared, Fault> {
         let Task { source, entry } = task;
         let limits = &self.options.limits;
@@ -137,7 +143,7 @@ impl<'a> Workshop<'a> {
         let opened = decode::open(&fetched.bytes, limits).map_err(Fault::OfImage)?;
         let facts = opened.facts.clone();
         let _pixels = self.pixels.hold(opened.memory);
-        let image = opened.decode().map_err(Fault::OfImage)?;
+        let image = opened.decode_for(self.enough(describer)?).map_err(Fault::OfImage)?;
         let sketch = describer.map(|describer| describer.prepare(&image)).transpose()?;
         if known.is_none() {
             item.pixels = Some(self.target.prepare(&image)?);

@@ -87,6 +87,14 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// How many pixels a side the encoder makes of a picture; None for as many as there are.
+    pub fn enough(&self) -> Result<Option<u32>> {
+        match self.shadow {
+            None => self.collection.enough(),
+            Some(shadow) => shadow.enough(),
+        }
+    }
+
     /// A picture as the encoder takes it.
     pub fn prepare(&self, image: &RgbImage) -> Result<Pixels> {
         match self.shadow {

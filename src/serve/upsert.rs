@@ -10,7 +10,7 @@ use super::convert;
 use super::proto::v1 as pb;
 use super::proto::v1::upsert_request::Image;
 use super::proto::v1::upsert_response::Outcome;
-use crate::engine::{Caller, Collection, NewItem, decode};
+use crate::engine::{Caller, Collection, NewItem};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::sync::Arc;
@@ -187,7 +187,6 @@ fn prepare(
     request: pb::UpsertRequest,
     key: &mut String,
 ) -> Result<NewItem> {
-    let limits = decode::Limits::default();
     let (bytes, homeless) = match request.image {
         Some(Image::Bytes(bytes)) => (bytes, true),
         Some(Image::Uri(uri)) => {
@@ -225,7 +224,7 @@ fn prepare(
         (item.taken, item.exif) = (known.taken, known.exif);
         return Ok(item);
     }
-    let decoded = app.engine.memory().decode(&bytes, &limits)?;
+    let decoded = app.engine.memory().decode(&bytes)?;
     item.pixels = Some(collection.prepare(&decoded.image)?);
     (item.width, item.height, item.format) = (decoded.width, decoded.height, decoded.format.to_owned());
     (item.taken, item.exif) = (decoded.taken, decoded.exif);

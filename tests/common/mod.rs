@@ -71,3 +71,10 @@ impl Dice {
         (z ^ (z >> 31)) % below
     }
 }
+
+/// The checksum of a PNG's chunk.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+    })
+}

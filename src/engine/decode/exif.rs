@@ -32,6 +32,7 @@ pub(super) fn read(mut chunk: Vec<u8>) -> Found {
     if chunk.is_empty() {
         return nothing;
     }
+    super::tiff::tame(&mut chunk);
     let parsed = Reader::new().continue_on_error(true).read_raw(chunk);
     let Ok(exif) = parsed.or_else(|e| e.distill_partial_result(|_| {})) else { return nothing };
     Found {

@@ -1,34 +1,47 @@
 //! From a file's bytes to RGB pixels and what EXIF says, whatever the bytes are.
 //!
-//! 1. The format is told from the first bytes, never from a name ([`open`]).
+//! 1. The format is told from the first bytes, never from a name ([`open`]): `formats`. Of camera `raw` files, the JPEG that
+//!    the camera put in is shown.
 //! 2. The header gives width, height and what decoding will cost; [`Limits`] are checked before any pixel has memory.
-//! 3. `jpeg`  says whether the file is whole and how much memory its kind of coding takes.
-//! 4. `exif`  reads orientation, date, camera, lens and place.
-//! 5. The pixels are decoded, laid on white where they are transparent, brought to sRGB where a profile says that they are
-//!    of other colours (`icc`), and turned upright ([`Opened::decode`]).
+//! 3. `jpeg`  says whether the file is whole and how much memory its kind of coding takes; `pieces` says that of the JPEGs
+//!    within a TIFF.
+//! 4. `exif`  reads orientation, date, camera, lens and place; `tiff` is the structure that they stand in.
+//! 5. The pixels are decoded, for as long as the `clock` lets them, laid on white where they are transparent, brought to sRGB
+//!    where a profile says that they are of other colours (`icc`), and turned upright ([`Opened::decode`]).
 //!
-//! `looks` is a picture's perceptual hash; `room` keeps a picture's memory for the next one.
+//! `heif` reads AVIF and HEIC where the build has libheif. `looks` is a picture's perceptual hash; `room` keeps a picture's
+//! memory for the next one.
 //!
 //! A refusal is always [`Error::Image`] with a reason that a person can act on. A decoder that panics is a refusal too.
 //! Nothing here knows of files, collections or models.
 
+mod clock;
 mod exif;
+mod formats;
+#[cfg(any(feature = "avif", feature = "heic"))]
+mod heif;
 mod icc;
 mod jpeg;
 mod looks;
+mod pieces;
+mod raw;
 mod room;
+mod tiff;
 
 pub use looks::looks;
 pub use room::give_back;
 
 use crate::error::{Error, Result};
 use crate::types::Payload;
+use clock::{Clock, Stream, Timed};
+use formats::Format;
 use icc::{Colours, Samples};
 use image::error::{ParameterError, ParameterErrorKind};
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
-use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// How much one image may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +54,21 @@ pub struct Limits {
     pub memory: u64,
     /// The most that one side may be longer than the other, in times.
     pub ratio: u32,
+    /// The longest that decoding may take. It ends at the next bytes that the decoder asks for, so a little later; what is
+    /// decoded in one go, as most of WebP and HEIC, is bounded by its pixels.
+    pub time: Duration,
 }
 
 impl Default for Limits {
     /// Room for the largest phone cameras (200 megapixels, turned by EXIF).
     fn default() -> Self {
-        Limits { bytes: 256 << 20, pixels: 200_000_000, memory: 1280 << 20, ratio: 1000 }
+        Limits {
+            bytes: 256 << 20,
+            pixels: 200_000_000,
+            memory: 1280 << 20,
+            ratio: 1000,
+            time: Duration::from_secs(20),
+        }
     }
 }
 
@@ -63,7 +85,8 @@ pub struct Decoded {
     pub width: u32,
     /// Pixels down, after orientation.
     pub height: u32,
-    /// `jpeg`, `png`, `webp`, `gif`, `bmp` or `tiff`.
+    /// `jpeg`, `png`, `webp`, `gif`, `bmp`, `tiff`, `avif`, `heic`, or a RAW file's: `dng`, `cr2`, `nef`, `arw`, `orf`, `rw2`,
+    /// `raf`, `pef`, `srw`, `3fr`, else `raw`.
     pub format: &'static str,
     /// When the picture was taken, local time: seconds since 1970-01-01T00:00:00 with no time zone.
     pub taken: Option<i64>,
@@ -78,7 +101,8 @@ pub struct Facts {
     pub width: u32,
     /// Pixels down, after orientation.
     pub height: u32,
-    /// `jpeg`, `png`, `webp`, `gif`, `bmp` or `tiff`.
+    /// `jpeg`, `png`, `webp`, `gif`, `bmp`, `tiff`, `avif`, `heic`, or a RAW file's: `dng`, `cr2`, `nef`, `arw`, `orf`, `rw2`,
+    /// `raf`, `pef`, `srw`, `3fr`, else `raw`.
     pub format: &'static str,
     /// When the picture was taken, local time: seconds since 1970-01-01T00:00:00 with no time zone.
     pub taken: Option<i64>,
@@ -98,6 +122,10 @@ pub struct Opened<'a> {
     decoder: Box<dyn ImageDecoder + 'a>,
     orientation: Orientation,
     colours: Option<Colours>,
+    clock: Rc<Clock>,
+    /// Whether a smaller picture may be made of it in one go.
+    #[cfg_attr(not(feature = "turbojpeg"), expect(dead_code))]
+    quick: bool,
 }
 
 /// Decodes `bytes`; see [`open`] and [`Opened::decode`].
@@ -110,8 +138,25 @@ pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Opened<'a>> {
     if bytes.len() as u64 > limits.bytes {
         return Err(over("bytes", bytes.len() as u64, limits.bytes));
     }
-    let (format, name) = format_of(bytes)?;
-    guarded(name, || open_as(bytes, format, name, limits))
+    if let Some(raw) = guarded("raw", || raw::read(bytes))? {
+        let file = File { bytes: raw.preview, format: Format::Image(ImageFormat::Jpeg), name: raw.name };
+        return opened(file, Some(raw.exif), limits);
+    }
+    let (format, name) = formats::tell(bytes)?;
+    opened(File { bytes, format, name }, None, limits)
+}
+
+/// What is to be decoded, and what people call it.
+#[derive(Clone, Copy)]
+struct File<'a> {
+    bytes: &'a [u8],
+    format: Format,
+    name: &'static str,
+}
+
+fn opened<'a>(file: File<'a>, exif: Option<Vec<u8>>, limits: &Limits) -> Result<Opened<'a>> {
+    let clock = Clock::start(limits.time);
+    clock.judge(file.name, guarded(file.name, || open_as(file, exif, limits, &clock)))
 }
 
 impl Opened<'_> {
@@ -125,22 +170,34 @@ impl Opened<'_> {
 
     /// The pixels: sRGB, upright; what is transparent is laid on white.
     pub fn decode(self) -> Result<RgbImage> {
-        let (name, orientation) = (self.facts.format, self.orientation);
-        guarded(name, || {
+        self.decode_for(None)
+    }
+
+    /// The same, perhaps smaller: large enough for whoever scales it down to `enough` pixels a side. None for all there are.
+    pub fn decode_for(self, enough: Option<u32>) -> Result<RgbImage> {
+        let (name, orientation, clock) = (self.facts.format, self.orientation, self.clock.clone());
+        clock.restart();
+        let made = guarded(name, || {
             let image = match self.printed() {
                 Some(image) => image,
-                None => self.shown(name)?,
+                None => self.shown(name, enough)?,
             };
             let mut image = DynamicImage::ImageRgb8(image);
             image.apply_orientation(orientation);
             Ok(image.into_rgb8())
-        })
+        });
+        clock.judge(name, made)
     }
 
     /// What the decoder makes of it, in sRGB.
-    fn shown(self, name: &str) -> Result<RgbImage> {
-        let image = pixels(self.decoder).map_err(|e| broken(name, &e))?;
-        let mut image = if image.color().has_alpha() { on_white(image) } else { image.into_rgb8() };
+    fn shown(self, name: &str, enough: Option<u32>) -> Result<RgbImage> {
+        let mut image = match enough.and_then(|enough| self.scaled(enough)) {
+            Some(image) => image,
+            None => {
+                let image = pixels(self.decoder).map_err(|e| broken(name, &e))?;
+                if image.color().has_alpha() { on_white(image) } else { image.into_rgb8() }
+            }
+        };
         if let Some(colours) = self.colours {
             colours.show(&mut image).map_err(|e| Error::image(format!("broken {name}: its profile: {e}")))?;
         }
@@ -151,7 +208,18 @@ impl Opened<'_> {
     fn printed(&self) -> Option<RgbImage> {
         let colours = self.colours.as_ref().filter(|colours| matches!(colours, Colours::Cmyk(_)))?;
         let (width, height) = self.decoder.dimensions();
-        RgbImage::from_raw(width, height, colours.print(&jpeg::inks(self.bytes)?)?)
+        RgbImage::from_raw(width, height, colours.print(&jpeg::inks(self.bytes, &self.clock)?)?)
+    }
+
+    /// A smaller picture of it, where it is a large JPEG and the build has what makes one.
+    #[cfg(feature = "turbojpeg")]
+    fn scaled(&self, enough: u32) -> Option<RgbImage> {
+        self.quick.then(|| jpeg::scaled(self.bytes, enough)).flatten()
+    }
+
+    #[cfg(not(feature = "turbojpeg"))]
+    fn scaled(&self, _enough: u32) -> Option<RgbImage> {
+        None
     }
 }
 
@@ -169,30 +237,34 @@ fn pixels(decoder: Box<dyn ImageDecoder + '_>) -> Result<DynamicImage, ImageErro
 }
 
 fn open_as<'a>(
-    bytes: &'a [u8],
-    format: ImageFormat,
-    name: &'static str,
+    file: File<'a>,
+    exif: Option<Vec<u8>>,
     limits: &Limits,
+    clock: &Rc<Clock>,
 ) -> Result<Opened<'a>> {
-    let jpeg = if format == ImageFormat::Jpeg { Some(jpeg::survey(bytes)?) } else { None };
-    let mut library = image::Limits::no_limits();
-    library.max_alloc = Some(limits.memory);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(library);
-    let mut decoder = reader.into_decoder().map_err(|e| broken(name, &e))?;
+    let File { bytes, format, name } = file;
+    let jpeg = if format == Format::Image(ImageFormat::Jpeg) { Some(jpeg::survey(bytes)?) } else { None };
+    let is_tiff = format == Format::Image(ImageFormat::Tiff);
+    let pieces = if is_tiff { pieces::survey(bytes)? } else { pieces::Pieces::default() };
+    let mut decoder = decoder(file, limits, clock)?;
 
     let (width, height) = decoder.dimensions();
     check_size(width, height, limits)?;
-    let exif = exif::read(exif_chunk(&mut decoder, bytes, format));
+    // A TIFF file is itself the structure that EXIF is; EXIF that cannot be read is no reason to refuse the picture.
+    let within = |decoder: &mut Box<dyn ImageDecoder + 'a>| decoder.exif_metadata().ok().flatten();
+    let chunk = exif.filter(|chunk| !chunk.is_empty());
+    let chunk = chunk.or_else(|| if is_tiff { Some(bytes.to_vec()) } else { within(&mut decoder) });
+    let exif = exif::read(chunk.unwrap_or_default());
     let samples = match decoder.color_type() {
         _ if jpeg.as_ref().is_some_and(|jpeg| jpeg.inks) => Samples::Cmyk,
         color if color.has_color() => Samples::Rgb,
         _ => Samples::Grey,
     };
     // A profile that cannot be had is no reason to refuse the picture either.
-    let profile = exif.profile.or_else(|| decoder.icc_profile().ok().flatten());
+    let profile = exif.profile.filter(|_| is_tiff).or_else(|| decoder.icc_profile().ok().flatten());
     let colours = profile.and_then(|profile| icc::read(&profile, samples));
-    let orientation = exif.orientation;
+    // libheif turns pictures itself, as their own boxes say; what EXIF says there is for those who don't.
+    let orientation = if format == Format::Heif { Orientation::NoTransforms } else { exif.orientation };
     let turned = matches!(
         orientation,
         Orientation::Rotate90
@@ -203,20 +275,22 @@ fn open_as<'a>(
 
     // Every scan goes over the whole picture, however little it says.
     let pixels = u64::from(width) * u64::from(height);
-    let scanned = pixels.saturating_mul(jpeg.as_ref().map_or(1, |jpeg| jpeg.scans));
+    let scanned = pixels.saturating_mul(jpeg.as_ref().map_or(1, |jpeg| jpeg.scans)).max(pieces.scanned);
     if scanned > limits.pixels.saturating_mul(SCANS) {
         return Err(over("pixels in all its scans", scanned, limits.pixels.saturating_mul(SCANS)));
     }
 
     // The decoder's output, what it works in, and one more RGB picture where colours are converted or it is turned.
     let output = decoder.total_bytes();
-    let working = match jpeg {
-        Some(jpeg) => bytes.len() as u64 + jpeg.coefficients,
+    let working = match (format, &jpeg) {
+        (_, Some(jpeg)) => jpeg.coefficients,
+        // Planes of 16 bits, and what they are converted through.
+        (Format::Heif, _) => 12 * pixels,
         // Its planes or its ARGB pixels.
-        None if format == ImageFormat::WebP => 4 * pixels,
+        (Format::Image(ImageFormat::WebP), _) => 4 * pixels,
         // The samples as they are stored, CMYK in four bytes where the output has three.
-        None if format == ImageFormat::Tiff => output / 3 * 4,
-        None => 0,
+        (Format::Image(ImageFormat::Tiff), _) => (output / 3 * 4).saturating_add(pieces.memory),
+        _ => 0,
     };
     let copies = if turned || decoder.color_type() != ColorType::Rgb8 { 3 * pixels } else { 0 };
     let inks = if matches!(colours, Some(Colours::Cmyk(_))) { 4 * pixels } else { 0 };
@@ -227,42 +301,31 @@ fn open_as<'a>(
 
     let (width, height) = if turned { (height, width) } else { (width, height) };
     let facts = Facts { width, height, format: name, taken: exif.taken, exif: exif.fields };
-    Ok(Opened { facts, memory, bytes, decoder: Box::new(decoder), orientation, colours })
+    // What can't be stopped half-way must be quick by itself.
+    let quick = samples != Samples::Cmyk && scanned <= limits.pixels && jpeg.is_some();
+    Ok(Opened { facts, memory, bytes, decoder, orientation, colours, clock: clock.clone(), quick })
 }
 
-/// The format that the first bytes tell, and its name; the reason if they tell none, or one that is not supported.
-fn format_of(bytes: &[u8]) -> Result<(ImageFormat, &'static str)> {
-    let refused = |reason: &str| Err(Error::image(format!("not an image: {reason}")));
-    match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => Ok((ImageFormat::Jpeg, "jpeg")),
-        Ok(ImageFormat::Png) => Ok((ImageFormat::Png, "png")),
-        Ok(ImageFormat::WebP) => Ok((ImageFormat::WebP, "webp")),
-        Ok(ImageFormat::Gif) => Ok((ImageFormat::Gif, "gif")),
-        Ok(ImageFormat::Bmp) => Ok((ImageFormat::Bmp, "bmp")),
-        Ok(ImageFormat::Tiff) => Ok((ImageFormat::Tiff, "tiff")),
-        Ok(other) => unsupported(&format!("{other:?}").to_uppercase()),
-        Err(_) if bytes.is_empty() => refused("the file is empty"),
-        Err(_) if bytes.get(4..8) == Some(b"ftyp") => unsupported("HEIF"),
-        Err(_) if bytes.starts_with(b"\xff\x0a") || bytes.get(4..8) == Some(b"JXL ") => {
-            unsupported("JPEG XL")
+/// What decodes a file: its header is read.
+fn decoder<'a>(file: File<'a>, limits: &Limits, clock: &Rc<Clock>) -> Result<Box<dyn ImageDecoder + 'a>> {
+    let File { bytes, format, name } = file;
+    let decoder: Box<dyn ImageDecoder + 'a> = match format {
+        Format::Image(ImageFormat::Jpeg) => {
+            Box::new(jpeg::Decoder::new(bytes, clock).map_err(|e| broken(name, &e))?)
         }
-        Err(_) if is_text(bytes) => refused("the file holds text"),
-        Err(_) => refused("no known format begins like this file"),
-    }
-}
-
-fn unsupported<T>(format: &str) -> Result<T> {
-    Err(Error::image(format!("{format} is not supported: save it as JPEG, PNG, WebP, GIF, BMP or TIFF")))
-}
-
-fn is_text(bytes: &[u8]) -> bool {
-    let start = bytes.get(..512).unwrap_or(bytes);
-    let valid = match std::str::from_utf8(start) {
-        Ok(_) => true,
-        // A character may be cut by the end of what was looked at.
-        Err(e) => bytes.len() > start.len() && e.error_len().is_none(),
+        Format::Image(format) => {
+            let mut library = image::Limits::no_limits();
+            library.max_alloc = Some(limits.memory);
+            let mut reader = ImageReader::with_format(Stream(Timed::new(bytes, clock)), format);
+            reader.limits(library);
+            Box::new(reader.into_decoder().map_err(|e| broken(name, &e))?)
+        }
+        #[cfg(any(feature = "avif", feature = "heic"))]
+        Format::Heif => Box::new(heif::Decoder::new(bytes, limits, name)?),
+        #[cfg(not(any(feature = "avif", feature = "heic")))]
+        Format::Heif => return Err(Error::image(format!("{name} is not supported by this build"))),
     };
-    valid && !start.contains(&0)
+    Ok(decoder)
 }
 
 fn check_size(width: u32, height: u32, limits: &Limits) -> Result<()> {
@@ -284,16 +347,6 @@ fn check_size(width: u32, height: u32, limits: &Limits) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// The raw EXIF, as a TIFF structure; empty where there is none.
-fn exif_chunk(decoder: &mut impl ImageDecoder, bytes: &[u8], format: ImageFormat) -> Vec<u8> {
-    match format {
-        // A TIFF file is that structure itself.
-        ImageFormat::Tiff => bytes.to_vec(),
-        // EXIF that cannot be read is no reason to refuse the picture.
-        _ => decoder.exif_metadata().ok().flatten().unwrap_or_default(),
-    }
 }
 
 /// Lays a picture with transparency on white, in the file's own (gamma) values, as browsers do.

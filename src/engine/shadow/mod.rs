@@ -84,6 +84,11 @@ impl Shadow {
         !self.images.slots_of(item).is_empty()
     }
 
+    /// How many pixels a side its encoder makes of a picture; None for as many as there are.
+    pub fn enough(&self) -> Result<Option<u32>> {
+        Ok(self.encoder()?.enough())
+    }
+
     /// A picture as its encoder takes it. Meant to be called from many threads.
     pub fn prepare(&self, image: &RgbImage) -> Result<Pixels> {
         self.encoder()?.prepare(image)

@@ -4,9 +4,10 @@ use super::SidecarKind;
 
 /// Names that end so are taken for images. Those of formats that cannot be decoded yet are among them, so that they are
 /// refused with a reason instead of being passed over in silence.
-const EXTENSIONS: [&str; 16] = [
+const EXTENSIONS: [&str; 28] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "heic", "heif",
-    "avif", "jxl",
+    "hif", "avif", "jxl", // and cameras' RAW files:
+    "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw", "3fr",
 ];
 
 /// The endings of sidecars, in the order in which they are read.

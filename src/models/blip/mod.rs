@@ -137,6 +137,11 @@ impl Blip {
         texts.iter().map(|text| self.tokenizer.encode(text)).collect()
     }
 
+    /// How many pixels a side it makes of a picture: of one with fewer, it would see less. None for as many as there are.
+    pub fn enough(&self) -> Option<u32> {
+        self.preprocess.enough()
+    }
+
     /// `image` as this model wants to see it. Runs on the calling thread.
     ///
     /// # Errors

@@ -81,6 +81,15 @@ impl Preprocess {
         }
     }
 
+    /// The side that a picture is scaled to, of those that it must have pixels for: its shorter one, or the longer of a fixed
+    /// size. None where nothing is scaled.
+    pub fn enough(&self) -> Option<u32> {
+        Some(match self.recipe.resize?.0 {
+            Target::Exact(height, width) => height.max(width),
+            Target::ShortestEdge(edge) => edge,
+        })
+    }
+
     /// # Errors
     /// [`Error::Model`] when what comes out is not the square of `side` pixels that the vision tower wants.
     pub(crate) fn must_make(&self, files: &ModelFiles, side: usize) -> Result<()> {

@@ -91,7 +91,7 @@ pub async fn list(
 
 fn looks(app: &App, collection: &Collection, item: &Item, caller: &Caller) -> Option<u64> {
     let bytes = app.sources.picture(item, collection, caller).ok()?;
-    let decoded = app.engine.memory().decode(&bytes, &decode::Limits::default()).ok()?;
+    let decoded = app.engine.memory().decode(&bytes).ok()?;
     Some(decode::looks(&decoded.image))
 }
 

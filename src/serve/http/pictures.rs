@@ -57,7 +57,7 @@ pub async fn image(
             Err(error) => return Ok(Err(missing(error))),
         };
         // What the file holds now is told from its bytes: it may have changed since it was indexed.
-        let format = decode::open(&bytes, &decode::Limits::default())?.facts.format;
+        let format = decode::open(&bytes, there.engine.memory().limits())?.facts.format;
         Ok(Ok((tag, item, Some((bytes, format)))))
     });
     let (tag, item, picture) = found.await??;

@@ -1,6 +1,6 @@
 //! Small pictures, made once and remembered up to a bound on memory.
 
-use crate::engine::{Memory, decode};
+use crate::engine::Memory;
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use axum::body::Bytes;
@@ -50,7 +50,7 @@ impl Thumbnails {
 }
 
 fn small(bytes: &[u8], size: u32, memory: &Memory) -> Result<Vec<u8>> {
-    let decoded = memory.decode(bytes, &decode::Limits::default())?;
+    let decoded = memory.decode(bytes)?;
     let image = fitted(&decoded.image, size);
     let mut jpeg = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut jpeg, QUALITY);

@@ -1,19 +1,17 @@
-//! What the JPEG decoder does not tell: whether the file is whole, how much memory its kind of coding takes, how many times
-//! it goes over the picture, and what inks it is made of.
+//! What the JPEG decoder does not tell: whether the file is whole, how large a picture it makes and how much memory its kind
+//! of coding takes, how many times it goes over the picture, and what inks it is made of.
 //!
 //! Decoders paint what a truncated file lacks in grey and say nothing, so the end marker is looked for here. Source: ITU-T
 //! T.81, annex B.
 
 use crate::error::{Error, Result};
 use memchr::memmem;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// What the markers tell.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Survey {
+pub(in super::super) struct Survey {
+    /// Width times height.
+    pub pixels: u64,
     /// Bytes that the decoder keeps as coefficients of the whole picture: 0 where it decodes line by line.
     pub coefficients: u64,
     /// How many times the decoder goes over the picture.
@@ -45,7 +43,7 @@ const MOST_SCANS: u64 = 100;
 
 /// Walks the markers up to the first scan, then looks for the end marker and further scans' markers, none of which can
 /// occur within a scan.
-pub(super) fn survey(bytes: &[u8]) -> Result<Survey> {
+pub(in super::super) fn survey(bytes: &[u8]) -> Result<Survey> {
     let cut = || Error::image("truncated jpeg: the file ends before its end marker");
     let mut frame = None;
     let mut at = 2;
@@ -71,16 +69,45 @@ pub(super) fn survey(bytes: &[u8]) -> Result<Survey> {
                         memmem::rfind(rest, &EOI).ok_or_else(cut)?;
                         let scanned = body.first().map_or(0, |&count| usize::from(count));
                         let inks = frame.as_ref().is_some_and(|frame| frame.sampling.len() == 4);
+                        let pixels = frame.as_ref().map_or(0, |frame| frame.pixels);
                         let coefficients = frame.map_or(0, |frame| frame.coefficients(scanned));
                         let scans = if coefficients == 0 { 1 } else { 1 + scans(rest) };
                         if scans > MOST_SCANS {
                             let found = format!("{scans} scans, and the limit is {MOST_SCANS}");
                             return Err(Error::image(format!("too slow to decode: this jpeg has {found}")));
                         }
-                        return Ok(Survey { coefficients, scans, inks });
+                        return Ok(Survey { pixels, coefficients, scans, inks });
                     }
                     _ => {}
                 }
+            }
+        }
+    }
+}
+
+/// Width times height of a JPEG of the usual kinds, by its header alone; None of whatever else, lossless ones among it.
+pub(in super::super) fn pixels(bytes: &[u8]) -> Option<u64> {
+    let mut at = if bytes.starts_with(&[0xff, SOI]) { 2 } else { return None };
+    loop {
+        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xff)? + 1;
+        let marker = *bytes.get(at)?;
+        match marker {
+            0xff => continue,
+            0x00 | 0x01 | 0xd0..=SOI => at += 1,
+            _ => {
+                let length = bytes.get(at + 1..at + 3)?;
+                let length = usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+                match marker {
+                    SOF0..=SOF2 => {
+                        return Frame::read(marker, bytes.get(at + 3..at + 1 + length)?).map(|f| f.pixels);
+                    }
+                    DHT | JPG | DAC => {}
+                    SOF0..=SOF15 => return None,
+                    SOS => return None,
+                    _ if marker == EOI[1] => return None,
+                    _ => {}
+                }
+                at += 1 + length;
             }
         }
     }
@@ -94,32 +121,6 @@ fn scans(bytes: &[u8]) -> u64 {
         _ => false,
     };
     memmem::find_iter(bytes, &[0xff, SOS]).filter(header).count() as u64
-}
-
-/// The amounts of ink, four bytes a pixel, 255 for all of an ink. None where they cannot be had.
-pub(super) fn inks(bytes: &[u8]) -> Option<Vec<u8>> {
-    let wide =
-        DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), wide);
-    decoder.decode_headers().ok()?;
-    let stored = decoder.input_colorspace()?;
-    // As they are stored: the decoder's own way to red, green and blue knows nothing of inks.
-    decoder.set_options(wide.jpeg_set_out_colorspace(stored));
-    let mut samples = decoder.decode().ok()?;
-    for pixel in samples.chunks_exact_mut(4) {
-        if stored == ColorSpace::YCCK {
-            let [y, cb, cr] = [0, 1, 2].map(|at| f32::from(pixel[at]));
-            let (cb, cr) = (cb - 128.0, cr - 128.0);
-            let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
-            for (to, value) in pixel.iter_mut().zip(rgb) {
-                *to = value.round() as u8;
-            }
-        } else {
-            pixel.iter_mut().take(3).for_each(|ink| *ink = 255 - *ink);
-        }
-        pixel[3] = 255 - pixel[3];
-    }
-    matches!(stored, ColorSpace::CMYK | ColorSpace::YCCK).then_some(samples)
 }
 
 impl Frame {
@@ -164,7 +165,7 @@ mod tests {
     fn check(bytes: &[u8], expected: Result<(u64, u64), &str>) {
         match (survey(bytes), expected) {
             (Ok(found), Ok((coefficients, scans))) => {
-                assert_eq!(found, Survey { coefficients, scans, inks: false });
+                assert_eq!(found, Survey { pixels: 100_000, coefficients, scans, inks: false });
             }
             (Err(found), Err(part)) => assert!(found.to_string().contains(part), "{found}"),
             (found, expected) => panic!("{found:?} is not {expected:?}"),
@@ -182,6 +183,19 @@ mod tests {
             check(&whole[..length], Err("truncated jpeg"));
         }
         check(&[0xff, 0xd8, 0xff, 0xd9], Err("ends before any picture"));
+    }
+
+    #[test]
+    fn pixels_of_usual_kinds() {
+        let check = |sof: u8, expected: Option<u64>| assert_eq!(pixels(&jpeg(sof, 3, &EOI)), expected);
+        check(0xc0, Some(100_000));
+        check(0xc1, Some(100_000));
+        check(0xc2, Some(100_000));
+        // Lossless, as sensors' data are packed.
+        check(0xc3, None);
+        check(0xc4, None);
+        let whole = jpeg(0xc0, 3, &EOI);
+        assert!((0..27).all(|length| pixels(&whole[..length]).is_none()));
     }
 
     #[test]

@@ -2,9 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+#[cfg(any(feature = "avif", feature = "heic"))]
+mod heifs;
+mod raws;
+#[cfg(feature = "turbojpeg")]
+mod scaled;
+mod slow;
 
-use common::Dice;
+use common::{Dice, crc32};
 use eyeshot::engine::decode::{Decoded, Limits, decode, open};
 use image::codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder};
 use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage};
@@ -70,6 +77,7 @@ fn pixels_agree_with_pillow() {
     check("progressive.jpg", 4);
     check("subsampled.jpg", 6);
     check("gray.jpg", 2);
+    check("jpeg.tiff", 2);
     check("palette.png", 0);
     check("palette-alpha.png", 1);
     check("bilevel.png", 0);
@@ -301,12 +309,6 @@ fn bomb(width: u32, height: u32) -> Vec<u8> {
     out
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
-    })
-}
-
 #[test]
 fn refusals_say_why() {
     let check = |bytes: &[u8], parts: &[&str]| {
@@ -320,8 +322,15 @@ fn refusals_say_why() {
     check(b"", &["not an image", "empty"]);
     check(b"a text file that someone named .jpg\n", &["not an image", "text"]);
     check(&[0, 1, 2, 3, 250, 251, 252], &["not an image"]);
-    check(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", &["HEIF is not supported"]);
-    check(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", &["AVIF is not supported"]);
+    check(b"\0\0\0\x14ftypcrx \0\0\0\x01crx ", &["CR3 is not supported"]);
+    check(b"\0\0\0\x14ftypisom\0\0\0\x01mp41", &["not an image", "film"]);
+    if cfg!(not(feature = "heic")) {
+        check(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", &["HEIC is not supported", "--features heic"]);
+        check(b"\0\0\0\x14ftypmif1\0\0\0\0mif1", &["HEIF is not supported", "--features heic"]);
+    }
+    if cfg!(not(feature = "avif")) {
+        check(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", &["AVIF is not supported", "--features avif"]);
+    }
     check(b"\xff\x0a\x00\x10\xb0\x13\x08\x08\x02\x01", &["JPEG XL is not supported"]);
     check(&bomb(60_000, 60_000), &["too large", "60000 x 60000", "3600000000"]);
     check(&bomb(5000, 1), &["too narrow", "5000 x 1"]);
