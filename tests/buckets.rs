@@ -132,6 +132,18 @@ fn odd_names_are_listed_and_fetched() {
     // A prefix is a folder, and prunes no other.
     let folder = done(&mut index(home.path(), &store, &["s3://photos/many", "--prune"])).expect(0);
     assert_eq!(summary(&folder), counts(0, 19, 0));
+    // A name or a prefix is asked for as it is spelt, slashes and spaces too.
+    for (place, count) in
+        [("trailing/slash//a.png", 1), ("trailing/slash/", 1), ("new york.png", 1), ("new%20york.png", 1)]
+    {
+        let one = done(&mut index(home.path(), &store, &[&format!("s3://photos/{place}")])).expect(0);
+        assert_eq!(summary(&one), counts(0, count, 0), "{place}");
+    }
+    store.put("photos", "deep//below//b.png", png(1));
+    let below = done(&mut index(home.path(), &store, &["s3://photos/deep//below"])).expect(0);
+    assert_eq!(summary(&below), counts(1, 0, 0));
+    let leading = done(&mut index(home.path(), &store, &["s3://photos//leading"])).expect(2);
+    assert!(leading.err.contains("begin with a slash"), "{}", leading.err);
     let missing = done(&mut index(home.path(), &store, &["s3://photos/man"])).expect(2);
     assert!(missing.err.contains("no bucket or prefix named \"s3://photos/man\""), "{}", missing.err);
 }

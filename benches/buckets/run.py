@@ -9,7 +9,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,53 +16,20 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import shared
 from proxy import Proxy, ask
+from shared import check, marked, wrong
 
-ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "photos"
 TRIES = 5
 # What may be under way when a run is killed: the places in line (two batches of 32, the lanes of a bucket, one for each core),
 # and three batches beyond them: one is embedded, one handed over, one written.
 UNDERWAY = 2 * 32 + 32 + (os.cpu_count() or 1) + 3 * 32
-ODD = [
-    "plain/{}.jpg",
-    "with space/new york {}.jpg",
-    "unicode/é日本 😀 {}.jpg",
-    "percent/%41 100% {}.jpg",
-    "double//slash//{}.jpg",
-    "signs/a+b&c=d;e,f'(g)!~@$:{}.jpg",
-    "trailing dots../{}...jpg",
-    "UPPER/{}.JPG",
-    "long/" + "x" * 900 + "{}.jpg",
-    "spaces at ends / {} .jpg",
-    "%2F/%25{}.jpeg",
-    "#hash?query=1/{}.jpg",
-]
-wrong = []
-
-
-def check(what, found, wanted):
-    """One line of the table."""
-    fine = found == wanted
-    if not fine:
-        wrong.append(what)
-        if isinstance(found, (set, dict)):
-            few = lambda keys: [key[:80] for key in sorted(keys)[:5]]
-            print(f"  only found: {few(set(found) - set(wanted))}; only wanted: {few(set(wanted) - set(found))}")
-            if isinstance(found, dict):
-                print("  differ:", [(k[:80], found[k], wanted[k]) for k in found if wanted.get(k) not in (None, found[k])][:5])
-    shown = [len(x) if isinstance(x, (set, dict, list)) else x for x in (found, wanted)]
-    print(f"| {what} | {shown[0]} | {shown[1]} | {'yes' if fine else 'NO'} |", flush=True)
-
-
-def marked(picture, n):
-    """The same picture in other bytes: a comment after the first marker of a JPEG."""
-    note = f"object {n}".encode()
-    return picture[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note + picture[2:]
+KINDS = {"good": 930, "zero": 10, "cut": 10, "text": 10, "vanish": 10, "change": 10, "broken": 10, "passed over": 10}
 
 
 def uri(key):
-    return f"s3://{BUCKET}/{quote(key, safe='/~')}"
+    return shared.uri("s3", BUCKET, key)
 
 
 def target(key):
@@ -74,21 +40,10 @@ class Bucket:
     """The objects by what shall become of them, as moto holds them."""
 
     def __init__(self, count, seed, upstream):
-        self.dice, self.upstream, self.held = random.Random(seed), upstream, {}
-        scenes = sorted((ROOT / "assets/scenes").glob("*.jpg"))
-        pictures = [path.read_bytes() for path in scenes[:8]]
-        self.other = scenes[8].read_bytes()
-        kinds = ["good"] * 930 + ["zero"] * 10 + ["cut"] * 10 + ["text"] * 10 + ["vanish"] * 10 + ["change"] * 10 + ["broken"] * 10
-        kinds += ["passed over"] * 10
+        self.upstream, self.other = upstream, shared.pictures()[8]
         self.kind = {}
-        for n in range(count):
-            kind, key = self.dice.choice(kinds), ODD[n % len(ODD)].format(n)
-            picture = marked(pictures[n % len(pictures)], n)
-            if kind == "passed over":
-                key = [f"folder {n}/", f"a/.hidden/{n}.jpg", f".dot{n}.jpg", f"plain/{n}.pdf", f"read me {n}"][n // 100 % 5]
-            body = {"zero": b"", "cut": picture[: 300], "text": f"no picture {n}".encode()}.get(kind, picture)
+        for key, (kind, body) in shared.objects(count, seed, KINDS).items():
             self.kind[key] = kind
-            self.held[key] = body
             status, _, answer = ask(upstream, "PUT", target(key), body)
             assert status == 200, (status, key, answer)
 
@@ -97,19 +52,17 @@ class Bucket:
 
 
 def environment(proxy, key):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EYESHOT_"))}
-    return clean | {
-        "AWS_ENDPOINT_URL": proxy.endpoint, "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "secret",
+    return shared.environment() | {
+        "AWS_ENDPOINT_URL": proxy.endpoint, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "secret",
     }
 
 
-class Runs:
-    """The program over one data folder."""
+class Runs(shared.Program):
+    """The program over one data folder, before the proxy."""
 
     def __init__(self, binary, proxy, data, home):
-        self.binary, self.proxy, self.home = binary, proxy, home
-        self.flags = ["--data", str(data), "--json"]
+        super().__init__(binary, data, home)
+        self.proxy = proxy
 
     def command(self, *more):
         return [self.binary, "index", f"s3://{BUCKET}", *self.flags, "--model", "demo", "--fetch-tries", str(TRIES),
@@ -119,25 +72,10 @@ class Runs:
         """Its status, its last line and what it asked for."""
         self.proxy.forget()
         began = time.time()
-        ran = subprocess.run(self.command(*more), env=environment(self.proxy, key), cwd=self.home, capture_output=True, text=True)
-        lines = ran.stdout.splitlines()
+        ran, last = self.run(self.command(*more), environment(self.proxy, key))
         print(f"  (status {ran.returncode}, {time.time() - began:.0f} s, {sum(self.proxy.gets.values())} GETs, "
               f"{self.proxy.pages} pages, failures {self.proxy.faults})", flush=True)
-        return ran, json.loads(lines[-1]) if lines else {}
-
-    def hits(self, image):
-        path = Path(self.home) / "asked.jpg"
-        path.write_bytes(image)
-        found = subprocess.run([self.binary, "search", *self.flags, "--exact", "--image", str(path), "-t", "100000"],
-                               cwd=self.home, capture_output=True, text=True)
-        assert found.returncode == 0, found.stderr
-        return [json.loads(line) for line in found.stdout.splitlines()]
-
-    def keys(self, image):
-        keys = [hit["key"] for hit in self.hits(image)]
-        if len(keys) != len(set(keys)):
-            wrong.append("an item twice")
-        return set(keys)
+        return ran, last
 
     def spawn(self):
         return subprocess.Popen(self.command(), env=environment(self.proxy, "second"), cwd=self.home,
@@ -238,19 +176,8 @@ def main():
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    port = random.Random().randrange(20000, 30000)
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        began = time.time()
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if time.time() - began > 60:
-                    raise SystemExit("moto does not start") from None
-                time.sleep(0.2)
+    began, port = time.time(), shared.free_port()
+    with shared.served([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
         upstream = ("127.0.0.1", port)
         ask(upstream, "PUT", f"/{BUCKET}", b"")
         bucket = Bucket(args.objects, args.seed, upstream)
@@ -262,11 +189,7 @@ def main():
             binary = str(Path(args.eyeshot).resolve())
             faults(bucket, proxy, Runs(binary, proxy, Path(home) / "one", home))
             kills(bucket, proxy, Runs(binary, proxy, Path(home) / "two", home), args.kills, args.seed)
-    finally:
-        server.terminate()
-        server.wait()
-    print("\nwrong:", ", ".join(wrong) if wrong else "nothing")
-    return 1 if wrong else 0
+    return shared.verdict()
 
 
 if __name__ == "__main__":

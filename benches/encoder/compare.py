@@ -1,8 +1,10 @@
-"""The picture tower alone, and a folder from files to vectors, in Eyeshot and in ONNX Runtime: in turns, in rounds, medians at the end.
+"""The picture tower alone, and a folder or a bucket from files to vectors, in Eyeshot and in ONNX Runtime: in turns, in rounds, medians at
+the end.
 
     cargo build --release --bins --benches      # names target/release/deps/encoder-...
     python benches/encoder/make.py DIR
     python benches/encoder/compare.py DIR --eyeshot target/release/eyeshot --bench target/release/deps/encoder-... [--rounds 5]
+    python benches/encoder/compare.py DIR --eyeshot target/release/eyeshot --only bucket --sizes 1mp      # pip install moto[s3,server] boto3
 
 Times leave out loading the models on both sides. Needs what make.py and pipeline.py need.
 """
@@ -85,20 +87,25 @@ class Alone:
 class Folder:
     """Files to vectors: images a second by the clock."""
 
+    environment = {}
+
     def __init__(self, args):
         self.args = args
 
+    def place(self, size):
+        return str(self.args.folder / size)
+
     def last(self, command):
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        ran = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | self.environment)
+        return json.loads(ran.stdout.splitlines()[-1])
 
     def theirs(self, dtype, size):
-        row = self.last([sys.executable, str(HERE / "pipeline.py"), str(self.args.folder / MODELS[dtype]),
-                         str(self.args.folder / size)])
+        row = self.last([sys.executable, str(HERE / "pipeline.py"), str(self.args.folder / MODELS[dtype]), self.place(size)])
         return {"rate": row["images"] / row["seconds"]}
 
     def ours(self, dtype, size):
         with tempfile.TemporaryDirectory() as data:
-            row = self.last([self.args.eyeshot, "--data", data, "index", str(self.args.folder / size), "--model", str(self.args.folder / "model"),
+            row = self.last([self.args.eyeshot, "--data", data, "index", self.place(size), "--model", str(self.args.folder / "model"),
                              "--dtype", dtype, "--json"])
         assert not row["refused"] and not row["duplicates"], row
         return {"rate": row["indexed"] / row["seconds"]}
@@ -114,19 +121,52 @@ class Folder:
                 print(f"| {size} | {dtype} | {python:.1f} | {own:.1f} | {own / python:.2f} | {own / f32:.2f} |")
 
 
+class Bucket(Folder):
+    """The same pictures, as objects of an S3 server in a process of its own on the same cores."""
+
+    def __init__(self, args, endpoint):
+        super().__init__(args)
+        self.environment = {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "bench",
+                            "AWS_SECRET_ACCESS_KEY": "bench", "AWS_EC2_METADATA_DISABLED": "true"}
+        os.environ.update(self.environment)
+        import boto3
+
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="pictures")
+        for size in args.sizes:
+            for path in sorted((args.folder / size).glob("*.jpg")):
+                client.put_object(Bucket="pictures", Key=f"{size}/{path.name}", Body=path.read_bytes())
+
+    def place(self, size):
+        return f"s3://pictures/{size}/"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--eyeshot", required=True)
-    parser.add_argument("--bench", required=True)
+    parser.add_argument("--bench", help="the bench of the tower alone")
+    parser.add_argument("--only", nargs="+", choices=["alone", "folder", "bucket"], default=["alone", "folder"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--sizes", nargs="+", default=["1mp", "12mp"])
     args = parser.parse_args()
-    Alone(args).run()
-    print(flush=True)
-    Folder(args).run()
+    if "alone" in args.only and not args.bench:
+        parser.error("--bench is missing, or --only folder or bucket")
+    if "alone" in args.only:
+        Alone(args).run()
+    if "folder" in args.only:
+        print(flush=True)
+        Folder(args).run()
+    if "bucket" in args.only:
+        sys.path.append(str(HERE.parent / "buckets"))
+        import shared
+
+        port = shared.free_port()
+        with shared.served([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
+            print(flush=True)
+            Bucket(args, f"http://127.0.0.1:{port}").run()
 
 
 if __name__ == "__main__":

@@ -43,8 +43,10 @@ use tempfile::TempDir;
 ///
 /// Buckets are asked as their own tools ask: s3:// reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_REGION,
 /// AWS_ENDPOINT_URL (for stores that are not Amazon's), AWS_NO_SIGN_REQUEST=1 (for public buckets); gs:// reads
-/// GOOGLE_APPLICATION_CREDENTIALS; az:// reads AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or
-/// AZURE_STORAGE_CONNECTION_STRING. What fails in passing is tried again, and as late as the store asks.
+/// GOOGLE_APPLICATION_CREDENTIALS, STORAGE_EMULATOR_HOST (for emulators), CLOUDSDK_AUTH_DISABLE_CREDENTIALS=1 (for public buckets);
+/// az:// reads AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ENDPOINT (for what is not at
+/// blob.core.windows.net), or AZURE_STORAGE_CONNECTION_STRING, AZURE_SKIP_SIGNATURE=1 (for public containers). What fails in passing is
+/// tried again, and as late as the store asks.
 ///
 /// With capfilt each item's payload says what became of its captions: --filter 'capfilt.verdict = dropped'.
 #[derive(Args)]

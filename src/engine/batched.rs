@@ -1,7 +1,9 @@
-//! An encoder as callers share it: behind a queue for texts and one for pictures, with recent texts remembered.
+//! An encoder as callers share it: behind a queue for texts and one for pictures, with recent texts remembered; and as
+//! ingestion has it, a batch at a time. Either way a device is given no more at once than it has memory for.
 
 use super::caller::Caller;
 use super::encoders::Encoder;
+use super::portion::Portion;
 use super::queue::{Load, Queue, QueueOptions};
 use super::recent::Recent;
 use crate::error::{Error, Result};
@@ -13,9 +15,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) type Words = HashMap<String, Vector>;
 type Vector = Arc<[f32]>;
 
+/// How many texts and how many pictures the encoder's device has room for.
+#[derive(Default)]
+struct Portions {
+    texts: Portion,
+    pictures: Portion,
+}
+
 /// An encoder and its queues.
 pub(super) struct Batched {
     pub encoder: Arc<Encoder>,
+    portions: Arc<Portions>,
     texts: Queue<String, Vector>,
     pictures: Queue<Pixels, Vec<f32>>,
     recent: Mutex<Recent<String, Vector>>,
@@ -23,17 +33,33 @@ pub(super) struct Batched {
 
 impl Batched {
     pub fn new(encoder: Arc<Encoder>, options: QueueOptions) -> Result<Self> {
+        let portions = Arc::new(Portions::default());
         let (words, sight) = (encoder.clone(), encoder.clone());
+        let (of_words, of_sight) = (portions.clone(), portions.clone());
         let embed_texts = move |texts: &[String]| -> Result<Vec<Vector>> {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            Ok(words.embed_texts(&texts)?.into_iter().map(Vector::from).collect())
+            let made = of_words.texts.each(&texts, |texts| words.embed_texts(texts))?;
+            Ok(made.into_iter().map(Vector::from).collect())
         };
+        let embed_pixels =
+            move |pixels: &[Pixels]| of_sight.pictures.each(pixels, |some| sight.embed_pixels(some));
         Ok(Batched {
             encoder,
+            portions,
             texts: Queue::new("text", options, embed_texts)?,
-            pictures: Queue::new("image", options, move |pixels: &[Pixels]| sight.embed_pixels(pixels))?,
+            pictures: Queue::new("image", options, embed_pixels)?,
             recent: Mutex::new(Recent::new(options.recent as u64)),
         })
+    }
+
+    /// The embeddings of a batch of pictures, past the queue.
+    pub fn embed_pixels(&self, pixels: &[Pixels]) -> Result<Vec<Vec<f32>>> {
+        self.portions.pictures.each(pixels, |some| self.encoder.embed_pixels(some))
+    }
+
+    /// The embeddings of a batch of texts, past the queue and the memory of recent ones.
+    pub fn embed_texts(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        self.portions.texts.each(texts, |some| self.encoder.embed_texts(some))
     }
 
     /// The embeddings of `texts`, each encoded once, or not at all where it is remembered.

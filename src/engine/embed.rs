@@ -1,6 +1,6 @@
 //! The vectors of a batch of items: each picture and each caption is encoded once, however often it comes.
 
-use super::encoders::Encoder;
+use super::batched::Batched;
 use crate::error::{Error, Result};
 use crate::models::Pixels;
 use crate::types::ContentHash;
@@ -18,7 +18,7 @@ pub(super) struct Picture<'a> {
 
 /// A vector for each picture. `encoder` is asked only where there is something to encode.
 pub(super) fn pictures<'e>(
-    encoder: impl FnOnce() -> Result<&'e Encoder>,
+    encoder: impl FnOnce() -> Result<&'e Batched>,
     batch: Vec<Picture>,
     known: impl Fn(&ContentHash) -> Result<Option<Vec<f32>>>,
 ) -> Result<Vec<Vec<f32>>> {
@@ -48,7 +48,7 @@ pub(super) fn pictures<'e>(
 
 /// The captions' vectors, item by item.
 pub(super) fn captions<'e>(
-    encoder: impl FnOnce() -> Result<&'e Encoder>,
+    encoder: impl FnOnce() -> Result<&'e Batched>,
     batch: &[&[String]],
 ) -> Result<Vec<Vec<Vec<f32>>>> {
     let mut texts: Vec<&str> = batch.iter().copied().flatten().map(String::as_str).collect();

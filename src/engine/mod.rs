@@ -5,7 +5,7 @@
 //!    from a URL, `web` many, `bucket` those of an object store, each with `patience`.
 //! 2. `encoders`   models are loaded once each, when first needed.
 //!    `batched` puts `queue`s before each, so that callers who wait together share a forward pass, and remembers `recent` texts;
-//!    a `caller` who has left is not worked for.
+//!    a `caller` who has left is not worked for, and a device whose memory is full gets a smaller `portion`.
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch (`embed`), writes records, vectors and manifest in one atomic batch, then makes it visible.
@@ -42,6 +42,7 @@ mod keywords;
 mod matcher;
 mod patience;
 mod picture;
+mod portion;
 mod query;
 mod queue;
 mod recall;

@@ -105,7 +105,7 @@ impl Collection {
         let pixels: Vec<Option<Pixels>> = batch.iter_mut().map(|new| new.pixels.take()).collect();
         let pictures = batch.iter().zip(pixels);
         let pictures = pictures.map(|(new, pixels)| Picture { key: &new.key, hash: new.hash, pixels });
-        let encoder = || self.encoder().map(Arc::as_ref);
+        let encoder = || self.batched().map(Arc::as_ref);
         let known = |hash: &ContentHash| match fresh.get(hash) {
             Some(vector) => Ok(Some(vector.clone())),
             None => self.known(hash)?.map_or(Ok(None), |item| self.images.kept_of(item.id)),

@@ -16,13 +16,13 @@ use super::patience::{Failed, Patience, Pause};
 use crate::error::{Error, Result};
 use crate::types::uri::{self, ObjectUri, Scheme};
 use opendal::layers::{RetryLayer, TimeoutLayer};
-use opendal::raw::{OpRead, OpStat};
+use opendal::options::ListOptions;
+use opendal::raw::{OpRead, OpStat, oio};
 use opendal::{BytesRange, ErrorKind, OperationContext, Operator};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use tokio_stream::StreamExt;
 
 /// What stores say of credentials that no request will fare better with. A signature that does not match is not among them: it may
 /// be one odd name's.
@@ -124,19 +124,24 @@ impl Bucket {
             let wrong = |e: opendal::Error| bucket.failed(&prefix, &e);
             let next = runtime().and_then(|runtime| {
                 runtime.block_on(async {
-                    let lister = match &mut pages {
+                    let lister: &mut oio::Lister = match &mut pages {
                         Some(lister) => lister,
-                        None => {
-                            let lister = bucket.listing.lister_with(&prefix).recursive(true).await;
-                            pages.insert(lister.map_err(wrong)?)
-                        }
+                        None => pages.insert(bucket.pages(&prefix).map_err(wrong)?),
                     };
-                    lister.next().await.transpose().map_err(wrong)
+                    lister.next_dyn().await.map_err(wrong)
                 })
             });
             over = !matches!(next, Ok(Some(_)));
             next.transpose().map(|entry| entry.map(object))
         })
+    }
+
+    /// A listing below `prefix`, as the store spells that too.
+    fn pages(&self, prefix: &str) -> opendal::Result<oio::Lister> {
+        // The library's word for the whole bucket.
+        let prefix = if prefix.is_empty() { "/" } else { prefix };
+        let options = ListOptions { recursive: true, ..ListOptions::default() };
+        self.listing.service().list_dyn(self.listing.context(), prefix, options.into())
     }
 
     /// What changes when the object does.
@@ -173,7 +178,9 @@ impl Bucket {
         while at < size {
             let long = piece.min(size - at);
             let (bytes, tag) = self.range(key, BytesRange::new(at, Some(long)), long)?;
-            if bytes.len() as u64 != long || (tag.is_some() && tag.as_deref() != facts.etag()) {
+            // One answer has the tag in quotes where another has not.
+            let same = |tag: &str| facts.etag().map(plain) == Some(plain(tag));
+            if bytes.len() as u64 != long || tag.is_some_and(|tag| !same(&tag)) {
                 let place = uri::object(self.scheme, &self.name, key);
                 return Err(Error::Fetch { url: place, reason: "it changed meanwhile: run it again".into() });
             }
@@ -233,7 +240,7 @@ impl Bucket {
     }
 
     fn failed(&self, key: &str, error: &opendal::Error) -> Error {
-        let hint = settings::hint(self.scheme);
+        let (hint, said) = (settings::hint(self.scheme), said(error));
         if let Some(code) = SPENT.into_iter().find(|code| error.message().contains(code)) {
             let what = format!(
                 "{}://{}: the store takes our credentials no longer ({code})",
@@ -241,23 +248,46 @@ impl Bucket {
             );
             return Error::Forbidden { what, fix: format!("renew them and run it again; {hint}") };
         }
-        if error.message().contains("signing credential") {
+        if said.contains("signing credential") {
             let what = format!("{}://{}: no credentials were found", self.scheme, self.name);
             return Error::Forbidden { what, fix: hint.to_owned() };
         }
         let reason = match error.kind() {
             ErrorKind::NotFound => GONE.to_owned(),
             ErrorKind::RangeNotSatisfied => SHORTER.to_owned(),
-            ErrorKind::PermissionDenied => format!("{REFUSED}: {hint}"),
+            ErrorKind::PermissionDenied => match code(error.message()) {
+                Some(code) => format!("{REFUSED} ({code}): {hint}"),
+                None => format!("{REFUSED}: {hint}"),
+            },
+            ErrorKind::ConfigInvalid if error.message().contains("NoSuchBucket") => {
+                "the bucket is not there".to_owned()
+            }
             ErrorKind::ConfigInvalid => format!("{}: {hint}", error.message()),
             ErrorKind::RateLimited => "the store asks to slow down: run it again later".to_owned(),
-            _ => match std::error::Error::source(error) {
-                Some(source) => format!("{}: {source}", error.message()),
-                None => error.message().to_owned(),
-            },
+            _ if said.contains("(Connect)") => {
+                format!("no connection to the store ({said}): check {}", settings::address(self.scheme))
+            }
+            _ => said,
         };
         Error::Fetch { url: uri::object(self.scheme, &self.name, key), reason }
     }
+}
+
+/// All that an error says, down to what caused it.
+fn said(error: &opendal::Error) -> String {
+    let mut said = error.message().to_owned();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
+}
+
+/// The store's word for what it refuses, as the library prints it.
+fn code(message: &str) -> Option<&str> {
+    let code = message.split_once("code: \"")?.1.split('"').next()?;
+    (!code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric())).then_some(code)
 }
 
 /// What `asked` gives, if it comes in time.
@@ -289,7 +319,7 @@ pub(super) fn lost(place: &str, error: &Error) -> Error {
     }
 }
 
-fn object(entry: opendal::Entry) -> Object {
+fn object(entry: oio::Entry) -> Object {
     let (key, facts) = entry.into_parts();
     Object { key, size: facts.content_length(), version: version(&facts) }
 }
@@ -297,8 +327,12 @@ fn object(entry: opendal::Entry) -> Object {
 fn version(facts: &opendal::Metadata) -> String {
     let size = facts.content_length();
     let changed = || facts.last_modified().map(|at| format!("{at}-{size}"));
-    let version = facts.etag().map(|etag| etag.trim_matches('"').to_owned()).or_else(changed);
+    let version = facts.etag().map(|etag| plain(etag).to_owned()).or_else(changed);
     version.unwrap_or_else(|| size.to_string())
+}
+
+fn plain(etag: &str) -> &str {
+    etag.trim_matches('"')
 }
 
 /// The client's encryption is told once for the process: the same that the rest of this program uses.
@@ -316,4 +350,18 @@ fn runtime() -> Result<&'static Runtime> {
         Builder::new_multi_thread().worker_threads(2).thread_name("bucket").enable_all().build().ok()
     });
     made.as_ref().ok_or_else(|| Error::Compute { reason: "no threads for the network".into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_s_word_is_told_and_nothing_else_of_it() {
+        let refused = r#"S3Error { code: "SignatureDoesNotMatch", message: "The key AKIA" }"#;
+        assert_eq!(code(refused), Some("SignatureDoesNotMatch"));
+        for other in ["", "403", r#"code: """#, r#"code: "<a href=x>""#, r#"code: ""#] {
+            assert_eq!(code(other), None, "{other}");
+        }
+    }
 }

@@ -73,9 +73,9 @@ impl Collection {
                 item.map_or(Ok(None), |item| shadow.images.kept_of(item))
             }
         };
-        let images = embed::pictures(|| shadow.encoder(), batch, known)?;
+        let images = embed::pictures(|| shadow.batched().map(Arc::as_ref), batch, known)?;
         let texts: Vec<&[String]> = items.iter().map(|item| item.captions.as_slice()).collect();
-        let captions = embed::captions(|| shadow.encoder(), &texts)?;
+        let captions = embed::captions(|| shadow.batched().map(Arc::as_ref), &texts)?;
         let all = items.into_iter().zip(images).zip(captions);
         let items = all.map(|((item, image), captions)| Encoded { item, image, captions }).collect();
         Ok(EmbeddedBeside { items, changed })

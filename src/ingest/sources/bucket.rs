@@ -26,6 +26,11 @@ impl Objects {
     /// Opens `s3://bucket/prefix`, and asks for its first page, so that a wrong name or key is an error at once.
     pub(super) fn open(name: &str, places: &Places) -> Result<Objects> {
         let mut place: ObjectUri = name.parse()?;
+        if place.key.starts_with('/') {
+            // The library that speaks to stores would ask for another name.
+            let fix = "objects whose names begin with a slash can't be read: give them other names, or name what is above";
+            return Err(Error::invalid(format!("source {name:?}"), fix));
+        }
         let bucket = places.buckets.of(&place)?;
         // A prefix means a folder, unless it is an object's whole name.
         let mut found = bucket.list(&place.key);
