@@ -148,6 +148,8 @@ impl Collection {
             unmatched: hit.unmatched,
             captions: item.captions,
             payload: item.payload,
+            width: item.width,
+            height: item.height,
         };
         Ok(self.item(hit.id)?.map(dressed))
     }
