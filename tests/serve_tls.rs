@@ -111,7 +111,11 @@ async fn only_those_who_can_prove_themselves_are_served() {
     check(&process, &ours, Some(&friend), true, "and still the right one").await;
     let own = write(home.path(), "own.pem", &friend.cert);
     let own_key = write(home.path(), "own-key.pem", &friend.key);
-    assert!(healthy(home.path(), &process, &["--tls-cert", &cert, "--client-cert", &own, "--client-key", &own_key]));
+    assert!(healthy(
+        home.path(),
+        &process,
+        &["--tls-cert", &cert, "--client-cert", &own, "--client-key", &own_key]
+    ));
     assert!(!healthy(home.path(), &process, &["--tls-cert", &cert]), "it does not say who it is");
 }
 

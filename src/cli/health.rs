@@ -58,7 +58,9 @@ impl Health {
 impl Health {
     /// What is shown to a server that asks who calls.
     fn shown(&self) -> Result<Option<ClientCert>> {
-        let Some((cert, key)) = self.client_cert.as_ref().zip(self.client_key.as_ref()) else { return Ok(None) };
+        let Some((cert, key)) = self.client_cert.as_ref().zip(self.client_key.as_ref()) else {
+            return Ok(None);
+        };
         let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Error::io(path, e));
         let wrong = |path: &PathBuf| Error::invalid(path.display().to_string(), "give PEM files");
         let certificate = Certificate::from_pem(&read(cert)?).map_err(|_| wrong(cert))?;

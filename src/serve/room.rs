@@ -153,7 +153,8 @@ fn pages(bytes: u64) -> usize {
     usize::try_from(bytes.saturating_sub(SMALL).div_ceil(PAGE)).unwrap_or(usize::MAX)
 }
 
-type Wanted = Pin<Box<dyn Future<Output = Result<Result<OwnedSemaphorePermit, AcquireError>, Elapsed>> + Send>>;
+type Wanted =
+    Pin<Box<dyn Future<Output = Result<Result<OwnedSemaphorePermit, AcquireError>, Elapsed>> + Send>>;
 
 /// A body that takes room for what came before it reads on.
 struct Counted {
