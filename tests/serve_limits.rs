@@ -58,6 +58,29 @@ async fn too_much_is_told_to_come_back() {
     assert_eq!(metric(&served, route), f64::from(refused));
 }
 
+/// There is room for 8 MiB of messages at once, three times as much comes, and each is done with in time for the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_upload_gives_back_its_room() {
+    let home = tempfile::tempdir().unwrap();
+    indexed(home.path());
+    let served = Served::start(home.path(), &["--max-message", "1", "--patience", "10"]).await;
+    let requests = (0..40u8).map(|n| {
+        let mut picture = bytes(home.path(), 7);
+        // Behind its end there may be anything.
+        picture.resize(600 << 10, n);
+        let image = Some(pb::upsert_request::Image::Bytes(picture));
+        pb::UpsertRequest { key: format!("upload {n}"), image, ..Default::default() }
+    });
+    let requests: Vec<_> = requests.collect();
+    let mut answers = served.images().upsert(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let mut accepted = 0;
+    while let Some(answer) = answers.message().await.unwrap() {
+        assert!(matches!(answer.outcome, Some(pb::upsert_response::Outcome::Accepted(_))), "{answer:?}");
+        accepted += 1;
+    }
+    assert_eq!(accepted, 40);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_or_is_late_costs_nothing_more() {
     let home = tempfile::tempdir().unwrap();

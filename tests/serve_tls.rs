@@ -100,6 +100,8 @@ async fn only_those_who_can_prove_themselves_are_served() {
         check(&process, &theirs, None, false, "another authority").await;
         let plain = ureq::get(format!("http://{}/health", process.http)).call();
         assert!(plain.is_err(), "plain text is not answered");
+        assert!(healthy(home.path(), &process, &["--tls-cert", &cert]));
+        assert!(!healthy(home.path(), &process, &[]), "it does not say that it speaks TLS");
     }
     let flags = ["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &ca];
     let process = Process::start(home.path(), &flags);
@@ -107,6 +109,20 @@ async fn only_those_who_can_prove_themselves_are_served() {
     check(&process, &ours, Some(&stranger), false, "one of another authority").await;
     check(&process, &ours, None, false, "none").await;
     check(&process, &ours, Some(&friend), true, "and still the right one").await;
+    let own = write(home.path(), "own.pem", &friend.cert);
+    let own_key = write(home.path(), "own-key.pem", &friend.key);
+    assert!(healthy(
+        home.path(),
+        &process,
+        &["--tls-cert", &cert, "--client-cert", &own, "--client-key", &own_key]
+    ));
+    assert!(!healthy(home.path(), &process, &["--tls-cert", &cert]), "it does not say who it is");
+}
+
+/// What `eyeshot health` makes of it.
+fn healthy(home: &Path, process: &Process, flags: &[&str]) -> bool {
+    let usual = ["health", "--http", &process.http];
+    common::run(home, usual.iter().chain(flags)).code == 0
 }
 
 #[test]

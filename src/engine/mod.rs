@@ -70,6 +70,7 @@ pub use fields::{Facet, FacetKind};
 pub use gate::{Gate, Held, Memory};
 pub use matcher::MatchOptions;
 pub use patience::Patience;
+pub use query::MAX_HITS;
 pub use queue::{Load, QueueOptions};
 pub use recall::{RECALLS, Recalled};
 pub use refetch::Refetch;

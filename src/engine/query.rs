@@ -147,6 +147,8 @@ impl Collection {
             unmatched: hit.unmatched,
             captions: item.captions,
             payload: item.payload,
+            width: item.width,
+            height: item.height,
         };
         Ok(self.item(hit.id)?.map(dressed))
     }

@@ -6,6 +6,7 @@ use super::health::Health;
 use super::measure::{Meter, measure, until_stop};
 use super::pace;
 use super::proto::{self, v1};
+use super::room::{self, Room};
 use super::settings::Settings;
 use crate::error::{Error, Result};
 use axum::Router;
@@ -21,7 +22,7 @@ use tonic::service::interceptor::InterceptedService;
 const UPLOADS: &str = "/eyeshot.v1.Images/Upsert";
 
 /// All services, each behind the guard but health and reflection, which tell nothing of what is stored.
-pub fn router(app: App, health: &Health, settings: &Settings, meter: Meter) -> Result<Router> {
+pub fn router(app: App, health: &Health, settings: &Settings, meter: Meter, room: Room) -> Result<Router> {
     let guard = Guard(Arc::new(settings.keys.clone()));
     let limit = settings.message_bytes;
     /// One service with the limits and the guard that all have.
@@ -52,14 +53,16 @@ pub fn router(app: App, health: &Health, settings: &Settings, meter: Meter) -> R
         .into_axum_router()
         .reset_fallback()
         .layer(from_fn_with_state(app.stopping.clone(), until_stop));
-    let services = services.into_axum_router().layer(from_fn_with_state(settings.patience, paced));
+    let services = services.into_axum_router().layer(from_fn_with_state(room, room::count));
+    let services = services.layer(from_fn_with_state(settings.patience, paced));
     Ok(services.merge(endless).layer(from_fn_with_state(meter, measure)))
 }
 
-/// Has messages come at a pace, but for the stream of uploads: who sends pictures may be looking for the next one.
+/// Has messages come at a pace. Between two uploads there may be a pause of any length: who sends pictures may be looking for the
+/// next one.
 async fn paced(patience: State<Duration>, request: Request, next: Next) -> Response {
     match request.uri().path() {
-        UPLOADS => next.run(request).await,
+        UPLOADS => pace::keep_messages(patience, request, next).await,
         _ => pace::keep(patience, request, next).await,
     }
 }

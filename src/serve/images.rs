@@ -4,6 +4,7 @@ use super::app::App;
 use super::auth::may_write;
 use super::proto::v1 as pb;
 use super::proto::v1::images_server::Images;
+use super::room::Held;
 use super::work::deadline;
 use super::{convert, index, upsert};
 use crate::error::Error;
@@ -24,7 +25,8 @@ impl Images for App {
         request: Request<Streaming<pb::UpsertRequest>>,
     ) -> Result<Response<Self::UpsertStream>, Status> {
         may_write(&request)?;
-        Ok(Response::new(upsert::start(self.clone(), request.into_inner())))
+        let room = request.extensions().get::<Held>().cloned().unwrap_or_default();
+        Ok(Response::new(upsert::start(self.clone(), request.into_inner(), room)))
     }
 
     async fn index(&self, request: Request<pb::IndexRequest>) -> Result<Response<Self::IndexStream>, Status> {

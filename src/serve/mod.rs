@@ -3,7 +3,7 @@
 //! A request's journey:
 //! 1. `listen`  takes connections, plain or TLS, bounds how many and how slow they are, and ends them when the server stops.
 //! 2. `measure` counts, times and logs it for `metrics`, and opens its span for `trace`.
-//!    `pace` gives up bodies that dawdle on their way.
+//!    `pace` gives up bodies that dawdle on their way, `room` bounds what all of them take.
 //! 3. `auth`    tells the caller by an API key, before the message is read.
 //! 4. `proto`   is what `proto/eyeshot/v1` says, generated: messages and services; `grpc` puts these together.
 //! 5. `search`, `collections`, `images` (with `upsert` and `index`) and `answer` are the services, a file each.
@@ -33,6 +33,7 @@ mod measure;
 mod metrics;
 mod pace;
 pub mod proto;
+mod room;
 mod search;
 mod settings;
 mod sources;
@@ -104,8 +105,9 @@ async fn run(engine: Engine, settings: &Settings, ready: impl FnOnce(Bound)) -> 
     let health = health::Health::start(app.clone());
     let metrics = Arc::new(Metrics::new(app.clone()));
     let meter = |protocol| Meter { metrics: metrics.clone(), protocol, log: settings.log };
-    let services = grpc::router(app.clone(), &health, settings, meter("grpc"))?;
-    let page = http::router(app, health, settings, meter("http"), services.clone());
+    let room = room::Room::for_bodies(settings.message_bytes, settings.patience);
+    let services = grpc::router(app.clone(), &health, settings, meter("grpc"), room.clone())?;
+    let page = http::router(app, health, settings, meter("http"), services.clone(), room);
     let bounds = listen::Bounds::from(settings);
     let grpc = listen::serve(grpc, tls.clone(), services, bounds, stopping.clone());
     let http = async {

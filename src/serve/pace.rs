@@ -19,6 +19,12 @@ pub async fn keep(State(patience): State<Duration>, request: Request, next: Next
     next.run(request.map(|body| Body::new(Paced::new(body, patience)))).await
 }
 
+/// The same for each message of a gRPC stream; between two of them there may be a pause of any length.
+pub async fn keep_messages(State(patience): State<Duration>, request: Request, next: Next) -> Response {
+    let paced = |body| Body::new(Paced { messages: Some(Messages::default()), ..Paced::new(body, patience) });
+    next.run(request.map(paced)).await
+}
+
 /// A body that fails where it dawdles.
 struct Paced {
     body: Body,
@@ -26,13 +32,64 @@ struct Paced {
     began: Instant,
     received: u64,
     due: Pin<Box<Sleep>>,
+    /// Where in its messages it is, where there may be pauses between them.
+    messages: Option<Messages>,
+}
+
+/// Where in a stream of messages, each behind a flag and its length in four bytes, what came so far ends.
+#[derive(Default)]
+struct Messages {
+    head: Vec<u8>,
+    left: u64,
+}
+
+impl Messages {
+    /// The length of the head.
+    const HEAD: usize = 5;
+
+    fn came(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            if self.left == 0 {
+                let (head, rest) = data.split_at((Self::HEAD - self.head.len()).min(data.len()));
+                self.head.extend(head);
+                data = rest;
+                if let [_, length @ ..] = self.head.as_slice()
+                    && let Ok(length) = <[u8; 4]>::try_from(length)
+                {
+                    self.left = u32::from_be_bytes(length).into();
+                    self.head.clear();
+                }
+            } else {
+                let here = self.left.min(data.len() as u64);
+                self.left -= here;
+                data = data.get(here as usize..).unwrap_or_default();
+            }
+        }
+    }
+
+    fn is_between(&self) -> bool {
+        self.left == 0 && self.head.is_empty()
+    }
 }
 
 impl Paced {
     fn new(body: Body, patience: Duration) -> Self {
         let began = Instant::now();
         let due = Box::pin(tokio::time::sleep_until(began + patience));
-        Paced { body, patience, began, received: 0, due }
+        Paced { body, patience, began, received: 0, due, messages: None }
+    }
+
+    fn came(&mut self, data: &[u8]) {
+        if let Some(messages) = &mut self.messages {
+            // Each message is timed by itself.
+            if messages.is_between() {
+                (self.began, self.received) = (Instant::now(), 0);
+            }
+            messages.came(data);
+        }
+        self.received += data.len() as u64;
+        let due = self.next_due();
+        self.due.as_mut().reset(due);
     }
 
     /// When the next piece has to be there.
@@ -54,12 +111,11 @@ impl HttpBody for Paced {
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
-                    this.received += data.map_or(0, |data| data.len() as u64);
-                    let due = this.next_due();
-                    this.due.as_mut().reset(due);
+                    this.came(data.map_or(&[], |data| data));
                 }
                 Poll::Ready(frame)
             }
+            Poll::Pending if this.messages.as_ref().is_some_and(Messages::is_between) => Poll::Pending,
             Poll::Pending => this.due.as_mut().poll(cx).map(|()| {
                 Some(Err(axum::Error::new("the body came too slowly: send it faster, or in smaller pieces")))
             }),

@@ -10,9 +10,11 @@ use super::convert;
 use super::proto::v1 as pb;
 use super::proto::v1::upsert_request::Image;
 use super::proto::v1::upsert_response::Outcome;
+use super::room::Held;
 use crate::engine::{Caller, Collection, NewItem};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
+use prost::Message;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,19 +28,23 @@ const BATCH_BYTES: usize = 64 << 20;
 const MAX_CAPTIONS: usize = 100;
 const MAX_CAPTION_BYTES: usize = 4096;
 const MAX_KEY_BYTES: usize = 4096;
+/// What stands before each message of a stream, in bytes.
+const HEAD: usize = 5;
 /// What the manifest says of items that did not come from a folder.
 const SOURCE: &str = "upload:";
 
 type Sender = mpsc::Sender<Result<pb::UpsertResponse, Status>>;
 
-/// Takes `requests` until they end, the client leaves, or the server stops.
+/// Takes `requests` until they end, the client leaves, or the server stops. What they take of the `room` for bodies is given back
+/// when they are written.
 pub fn start(
     app: App,
     requests: Streaming<pb::UpsertRequest>,
+    room: Held,
 ) -> ReceiverStream<Result<pb::UpsertResponse, Status>> {
     let (answers, stream) = mpsc::channel(BATCH);
     let task = async move {
-        if let Err(status) = run(app, requests, &answers).await {
+        if let Err(status) = run(app, requests, &answers, &room).await {
             _ = answers.send(Err(status)).await;
         }
     };
@@ -46,7 +52,12 @@ pub fn start(
     ReceiverStream::new(stream)
 }
 
-async fn run(app: App, mut requests: Streaming<pb::UpsertRequest>, answers: &Sender) -> Result<(), Status> {
+async fn run(
+    app: App,
+    mut requests: Streaming<pb::UpsertRequest>,
+    answers: &Sender,
+    room: &Held,
+) -> Result<(), Status> {
     let (mut index, mut collection) = (0, convert::DEFAULT_COLLECTION.to_owned());
     loop {
         let first = tokio::select! {
@@ -78,6 +89,7 @@ async fn run(app: App, mut requests: Streaming<pb::UpsertRequest>, answers: &Sen
                 }
             }
         }
+        let sent: usize = batch.iter().map(|request| request.encoded_len() + HEAD).sum();
         for part in by_collection(batch, &mut collection) {
             let (app, count) = (app.clone(), part.1.len() as u64);
             let outcomes = app.clone().work.run(None, move |_| write(&app, part)).await?;
@@ -89,6 +101,7 @@ async fn run(app: App, mut requests: Streaming<pb::UpsertRequest>, answers: &Sen
             }
             index += count;
         }
+        room.release(sent as u64);
         end?;
     }
 }

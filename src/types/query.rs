@@ -131,4 +131,10 @@ pub struct Hit {
     pub captions: Vec<String>,
     /// The item's payload.
     pub payload: Payload,
+    /// Pixels across, after EXIF orientation.
+    #[serde(skip)]
+    pub width: u32,
+    /// Pixels down, after EXIF orientation.
+    #[serde(skip)]
+    pub height: u32,
 }

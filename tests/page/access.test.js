@@ -5,15 +5,14 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { launch, open, settled, until } from "./browser.js";
-import { start } from "./server.js";
-import { VIEWS } from "./views.js";
+import { VIEWS, serve } from "./views.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 let server;
 let browser;
 before(async () => {
-  server = await start({ empty: ["empty"] });
+  server = await serve();
   browser = await launch();
 });
 after(async () => {

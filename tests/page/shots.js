@@ -3,12 +3,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { launch, open } from "./browser.js";
-import { start } from "./server.js";
-import { VIEWS } from "./views.js";
+import { VIEWS, serve } from "./views.js";
 
 const folder = join(import.meta.dirname, "shots");
 mkdirSync(folder, { recursive: true });
-const server = await start({ empty: ["empty"] });
+const server = await serve();
 const browser = await launch();
 const wanted = process.argv.slice(2);
 try {

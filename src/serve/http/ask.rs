@@ -22,23 +22,30 @@ use utoipa::ToSchema;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
+    #[schema(pattern = r"\S")]
     question: String,
     /// How many images are looked at, at most: 1 to 64, 4 where absent.
+    #[schema(minimum = 1, maximum = 64)]
     limit: Option<u32>,
     filter: Option<Filter>,
     /// Look at these images (in base64, by URI or by id; not words), in this order, and search for none.
+    #[schema(max_items = 64)]
     #[serde(default)]
     about: Vec<Term>,
     /// Only images that match what the question is about with at least this probability, where there is a matcher; 0.5 where absent.
+    #[schema(minimum = 0, maximum = 1)]
     match_threshold: Option<f32>,
     /// Tell the first answer as it comes, without holding what it claims against the images that it cites.
     #[serde(default)]
     unchecked: bool,
     /// The most tokens: 1 to 4096, 256 where absent.
+    #[schema(minimum = 1, maximum = 4096)]
     max_tokens: Option<u32>,
     /// 0, or absent, takes the likeliest token each time; above, tokens are drawn.
+    #[schema(minimum = 0, maximum = 10)]
     temperature: Option<f32>,
     /// With a temperature: tokens are drawn from the likeliest that have this probability together.
+    #[schema(exclusive_minimum = 0, maximum = 1)]
     top_p: Option<f32>,
     /// With a temperature: what the draws follow from.
     #[serde(default)]

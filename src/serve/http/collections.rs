@@ -20,7 +20,8 @@ pub struct Collections {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCollection {
-    /// 1 to 128 letters, digits, `-`, `_` or `.`.
+    /// 1 to 128 letters, digits, `-`, `_` or `.`, not beginning with `.`.
+    #[schema(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
     name: String,
     /// The server's default where none is named.
     #[serde(default)]

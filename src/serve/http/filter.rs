@@ -73,7 +73,7 @@ pub struct Condition {
 #[allow(dead_code, reason = "it is read by the description alone")]
 pub enum Scalar {
     Keyword(String),
-    Integer(i64),
+    // Whole ones too: of several that fit, a schema takes none.
     Number(f64),
     Boolean(bool),
 }

@@ -22,6 +22,7 @@ pub struct IndexBody {
     /// Folders and files of the server's machine: paths or `file://` URIs, within those indexed before or the server's
     /// `--allow-root`. With `shadow`, none for all items from where they lie.
     #[serde(default)]
+    #[schema(value_type = Vec<Folder>)]
     sources: Vec<String>,
     /// The model of a new collection, or of a new shadow; of one that is there, it must be the same.
     model: Option<String>,
@@ -35,6 +36,12 @@ pub struct IndexBody {
     #[serde(default)]
     shadow: bool,
 }
+
+/// A path or `file://` URI of the server's machine.
+#[derive(ToSchema)]
+#[schema(format = "folder")]
+#[allow(dead_code, reason = "it is read by the description alone")]
+pub struct Folder(String);
 
 /// How far a run is: the data of events called `progress`.
 #[derive(Serialize, ToSchema)]

@@ -31,6 +31,7 @@ pub struct Which {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Only items that pass; the language of `eyeshot search --filter`.
+    #[param(format = "filter")]
     filter: Option<String>,
 }
 

@@ -2,7 +2,6 @@
 //!
 //! A request's journey:
 //! 1. `gate`    knows the caller by a key or a session's cookie, and turns away pages of other sites, but for those of `cors`.
-//!    `room` bounds what bodies take.
 //! 2. `extract` reads bodies, queries and paths; `failure` is how everything that goes wrong looks.
 //! 3. `collections`, `search`, `ask`, `items`, `pictures`, `fields`, `upload`, `index` and `duplicates` are the resources, a file
 //!    each. They make the messages of the gRPC services of what they read and go on as those do (`serve::convert`,
@@ -25,13 +24,13 @@ mod items;
 mod json;
 mod page;
 mod pictures;
-mod room;
 mod search;
 mod sse;
 mod thumbnails;
 mod upload;
 mod watch;
 
+pub(super) use failure::Failure;
 pub(super) use thumbnails::Thumbnails;
 
 use super::app::App;
@@ -39,14 +38,13 @@ use super::auth::Keys;
 use super::health::Health;
 use super::measure::{Meter, measure};
 use super::pace;
+use super::room::{self, Room};
 use super::settings::Settings;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router, middleware};
-use failure::Failure;
-use room::Room;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -98,6 +96,7 @@ pub(super) fn router(
     settings: &Settings,
     meter: Meter,
     services: Router,
+    room: Room,
 ) -> Router {
     let keys = Arc::new(settings.keys.clone());
     let (guarded, mut api) = OpenApiRouter::with_openapi(Api::openapi())
@@ -142,7 +141,7 @@ pub(super) fn router(
         .layer(DefaultBodyLimit::max(settings.message_bytes))
         .layer(middleware::from_fn_with_state(settings.patience, pace::keep))
         // Outside the one before it, which no longer tells how long a body is.
-        .layer(middleware::from_fn_with_state(Room::for_bodies(settings.message_bytes), room::enough))
+        .layer(middleware::from_fn_with_state(room, room::enough))
         .layer(middleware::from_fn_with_state(door, gate::same_site))
         .layer(cors)
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, plain("nosniff")))

@@ -3,6 +3,7 @@
 use super::extract::{Body, Path, Query};
 use super::failure::{Failure, Failures};
 use super::filter::Filter;
+use crate::engine::MAX_HITS;
 use crate::error::{Error, Result};
 use crate::serve::app::App;
 use crate::serve::convert;
@@ -23,11 +24,14 @@ const LIMIT: u32 = 30;
 #[serde(deny_unknown_fields)]
 pub struct SearchBody {
     /// What to look for: at least one with a positive weight, at most 64.
+    #[schema(min_items = 1, max_items = 64)]
     terms: Vec<Term>,
-    /// How many hits; 30 where absent.
+    /// How many hits; 30 where absent. Those behind the first 100,000 are never told.
+    #[schema(minimum = 1, maximum = 100_000)]
     limit: Option<u32>,
-    /// How many of the best to leave out first. With `limit` at most 100,000.
+    /// How many of the best to leave out first.
     #[serde(default)]
+    #[schema(maximum = 100_000)]
     offset: u32,
     filter: Option<Filter>,
     /// Only hits with at least this cosine.
@@ -40,8 +44,10 @@ pub struct SearchBody {
     #[serde(default)]
     rerank: bool,
     /// With `rerank`: how many of the best are held against the words; 32 where absent.
+    #[schema(minimum = 1, maximum = 1000)]
     rerank_top: Option<u32>,
     /// With `rerank`: only hits with at least this probability.
+    #[schema(minimum = 0, maximum = 1)]
     match_threshold: Option<f32>,
     #[serde(default)]
     side: SideName,
@@ -57,10 +63,13 @@ pub struct SearchBody {
 #[serde(deny_unknown_fields)]
 pub struct Term {
     /// Words.
+    #[schema(pattern = r"\S")]
     text: Option<String>,
     /// An encoded picture, in base64.
+    #[schema(format = "picture")]
     image: Option<String>,
     /// `data:`, `file://` within the server's roots, or `http(s)://` where the server allows it.
+    #[schema(format = "picture-uri")]
     uri: Option<String>,
     /// An item of the collection.
     id: Option<u64>,
@@ -86,13 +95,16 @@ pub enum SideName {
 #[into_params(parameter_in = Query)]
 pub struct SearchQuery {
     /// Words, with `+` and `-` between terms and weights: `horse + 2:stripes - grass`; `id:7` is an item.
+    #[param(format = "terms")]
     q: String,
-    /// How many hits; 30 where absent.
+    /// How many hits; 30 where absent. Those behind the first 100,000 are never told.
+    #[param(minimum = 1, maximum = 100_000)]
     limit: Option<u32>,
     #[serde(default)]
-    #[param(default = 0)]
+    #[param(default = 0, maximum = 100_000)]
     offset: u32,
     /// The language of `eyeshot search --filter`.
+    #[param(format = "filter")]
     filter: Option<String>,
     score_threshold: Option<f32>,
     #[serde(default)]
@@ -104,7 +116,10 @@ pub struct SearchQuery {
     #[serde(default)]
     #[param(default = false)]
     rerank: bool,
+    #[param(minimum = 1, maximum = 1000)]
     rerank_top: Option<u32>,
+    /// With `rerank`: only hits with at least this probability.
+    #[param(minimum = 0, maximum = 1)]
     match_threshold: Option<f32>,
     #[serde(default)]
     #[param(inline, default = "image")]
@@ -180,34 +195,31 @@ pub async fn get(
     answer(app, body.message(collection)?).await
 }
 
-async fn answer(app: App, request: pb::QueryRequest) -> Result<Json<Hits>, Failure> {
+async fn answer(app: App, mut request: pb::QueryRequest) -> Result<Json<Hits>, Failure> {
     let (began, there) = (Instant::now(), app.clone());
+    // A page may reach beyond what is told: there it is cut.
+    let told = u32::try_from(MAX_HITS).unwrap_or(u32::MAX);
+    let (limit, left) = (request.limit.unwrap_or(LIMIT), told.saturating_sub(request.offset));
+    if limit <= told && limit > left && request.offset <= told {
+        request.limit = Some(left.max(1));
+        request.offset = request.offset.min(told - 1);
+    }
     let hits = app.work.run(app.patience(), move |caller| {
         let collection = there.collection(&request.collection)?;
         let (payload, captions) = (request.with_payload, request.with_captions);
         let query = convert::query(request, &there, &collection)?;
-        let found = collection.query_for(&query, caller)?.into_iter();
-        let mut hits = Vec::new();
-        for (at, hit) in found.enumerate() {
-            // One that was removed a moment ago is left out.
-            let Some(item) = collection.item(hit.id)? else { continue };
-            let rank = (query.offset + at + 1) as u64;
-            hits.push(HitBody {
-                rank,
-                width: item.width,
-                height: item.height,
-                ..hit_body(hit, payload, captions)
-            });
-        }
-        Ok(hits)
+        let found = collection.query_for(&query, caller)?.into_iter().take(left as usize);
+        let ranked =
+            |(at, hit): (usize, Hit)| hit_body((query.offset + at + 1) as u64, hit, payload, captions);
+        Ok(found.enumerate().map(ranked).collect::<Vec<_>>())
     });
     let hits = hits.await?;
     Ok(Json(Hits { hits, took_ms: (began.elapsed().as_secs_f64() * 1e5).round() / 100.0 }))
 }
 
-fn hit_body(hit: Hit, payload: bool, captions: bool) -> HitBody {
+fn hit_body(rank: u64, hit: Hit, payload: bool, captions: bool) -> HitBody {
     HitBody {
-        rank: 0,
+        rank,
         id: hit.id.0,
         key: hit.key,
         score: hit.score,
@@ -215,8 +227,8 @@ fn hit_body(hit: Hit, payload: bool, captions: bool) -> HitBody {
         unmatched: hit.unmatched,
         captions: captions.then_some(hit.captions),
         payload: payload.then_some(hit.payload),
-        width: 0,
-        height: 0,
+        width: hit.width,
+        height: hit.height,
     }
 }
 

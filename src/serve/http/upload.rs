@@ -25,7 +25,8 @@ const MAX_ITEMS: usize = 1000;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewItems {
-    /// At most 1000.
+    /// 1 to 1000.
+    #[schema(min_items = 1, max_items = 1000)]
     items: Vec<NewItemBody>,
 }
 
@@ -34,8 +35,10 @@ pub struct NewItems {
 #[serde(deny_unknown_fields)]
 pub struct NewItemBody {
     /// `data:`, `file://` within the server's roots, or `http(s)://` where the server allows it.
+    #[schema(format = "picture-uri")]
     uri: Option<String>,
     /// The file's bytes in base64. They are kept, unless the server was told to forget them.
+    #[schema(format = "picture")]
     image: Option<String>,
     /// An item that has it is replaced and keeps its id. The URI, or one made of the bytes, where absent.
     key: Option<String>,
@@ -56,8 +59,10 @@ pub struct NewFiles {
     #[schema(value_type = Vec<String>, format = Binary)]
     file: Vec<u8>,
     /// A JSON list of captions for the file before it.
+    #[schema(format = "captions")]
     captions: Option<String>,
     /// A JSON object for the file before it.
+    #[schema(format = "payload")]
     payload: Option<String>,
 }
 

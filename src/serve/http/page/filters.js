@@ -86,9 +86,9 @@ function draw(now) {
   const plain = sorted.filter((field) => rank(field) < 2).length;
   const row = Math.min(ROW, plain || sorted.length);
   const unknown = [...now.is.keys(), ...now.within.keys()].filter((name) => !fields.some((field) => field.name === name));
-  const chips = sorted.slice(0, row).map((field) => facetChip(field, now));
+  const chips = now.where ? [removable(now.where, () => state.set({ where: "" }))] : [];
+  chips.push(...sorted.slice(0, row).map((field) => facetChip(field, now)));
   chips.push(...unknown.map((name) => removable(`${label(name)}: ${summary(now, name)}`, () => forget(name))));
-  if (now.where) chips.push(removable(now.where, () => state.set({ where: "" })));
   if (sorted.length > row) chips.push(moreChip(sorted.slice(row)));
   if (fields.length) chips.push(whereChip());
   if (isFiltered(now)) chips.push(h("li", {}, h("button", { type: "button", class: "link", onclick: clear }, "Clear filters")));

@@ -12,7 +12,7 @@ export const hide = () => (byId("hero").hidden = true);
 
 /** Shows it over the first page of the collection's items. */
 export function show(now, { items, total }) {
-  if (isFiltered(now)) return hide();
+  if (isFiltered(now) || now.ask !== "") return hide();
   const empty = total === 0;
   byId("hero").hidden = false;
   byId("hero").classList.toggle("empty", empty);

@@ -17,6 +17,8 @@ import * as verdict from "./verdict.js";
 const PAGE = 48;
 /** Looking closer is slow work: fewer at a time. */
 const PAGE_CLOSER = 24;
+/** So many collections are named where one is not there. */
+const NAMED = 5;
 /** A match at least this probable counts as one. */
 const MATCH = 0.5;
 
@@ -156,14 +158,14 @@ function fail(error) {
   shown = NOTHING;
   grid.draw([], { fresh: true });
   byId("status").textContent = "";
-  if (error.status === 404 && error.message.startsWith("no collection")) return void elsewhere(error, state.get());
+  if (error.status === 404 && error.message.startsWith("no collection")) return void elsewhere(state.get());
   const known = error.status >= 400 && error.status < 500;
   const again = h("button", { type: "button", onclick: refresh }, "Try again");
-  verdict.say(known ? "That cannot be searched." : "That did not work.", error.message, again);
+  verdict.say(known ? "That cannot be searched." : "That did not work.", verdict.folded(error.message), again);
 }
 
 /** The collection is not there. Where the address names none, the first one that holds something is meant. */
-async function elsewhere(error, now) {
+async function elsewhere(now) {
   const { collections } = await fetchJson("collections").catch(() => ({ collections: [] }));
   if (state.get() !== now) return;
   const first = collections.find((one) => one.items > 0) ?? collections[0];
@@ -174,7 +176,9 @@ async function elsewhere(error, now) {
     state.set({ c: first.name }, { replace: true });
   } else {
     const home = h("a", { class: "button", href: "./" }, "To what there is");
-    verdict.say(`There is no collection \u201c${now.c}\u201d.`, error.message, home);
+    const links = collections.slice(0, NAMED).flatMap(({ name }) => [" ", h("a", { href: state.href({ ...now, ...state.cleared() }, { c: name }) }, name)]);
+    const more = collections.length > NAMED ? ` and ${count(collections.length - NAMED)} more` : "";
+    verdict.say(`There is no collection \u201c${now.c}\u201d.`, h("p", {}, "There are:", ...links, more), home);
   }
 }
 

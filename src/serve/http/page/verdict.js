@@ -11,6 +11,8 @@ import { icon } from "./icons.js";
 import * as state from "./state.js";
 
 const MATCH = 0.5;
+/** A message longer than this is folded. */
+const LONG = 160;
 /** How many captions are tried. */
 const TRIED = 16;
 /** The part of them that may score lower than the measure. */
@@ -30,10 +32,18 @@ export function clear() {
   byId("grid").classList.remove("doubtful");
 }
 
-/** Says something above the pictures. */
+/** Says something above the pictures: a text, or what was made of one. */
 export function say(title, text, ...actions) {
-  byId("verdict").replaceChildren(icon("search"), h("div", {}, h("strong", {}, title), h("p", {}, text)), h("span", { class: "verdict-actions" }, ...actions));
+  const said = typeof text === "string" ? h("p", {}, text) : text;
+  byId("verdict").replaceChildren(icon("search"), h("div", {}, h("strong", {}, title), said), h("span", { class: "verdict-actions" }, ...actions));
   byId("verdict").hidden = false;
+}
+
+/** A message that is long: what is wrong, and behind a fold what would do. */
+export function folded(message) {
+  const at = message.indexOf(": ", message.startsWith("filter: ") ? "filter: ".length : 0);
+  if (message.length <= LONG || at < 0) return message;
+  return h("div", {}, h("p", {}, `${message.slice(0, at)}.`), h("details", {}, h("summary", {}, "What would do"), h("p", {}, message.slice(at + 2))));
 }
 
 /** Judges the hits of a query, best first. */
