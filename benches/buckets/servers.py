@@ -105,8 +105,8 @@ class S3sFs(S3):
 class Moto(S3):
     """moto as it checks signatures and rights: users, policies, and session tokens of assumed roles.
 
-    It signs addresses as they come, where Amazon spells them anew first (`/` in a query as `%2F`, `'` as `%27`), so that rightly signed
-    requests for names with signs, and listings below a prefix, are refused: these are left to the other.
+    It checks signatures over addresses as they come, and refuses ours for names with signs and listings below a prefix. By its
+    documentation Amazon spells addresses anew first (`/` in a query as `%2F`), which no server here has confirmed: these are left out.
     """
 
     name = "moto with IAM"

@@ -17,6 +17,9 @@ use rayon::prelude::*;
 pub(super) const GROUP: usize = 4;
 /// The greatest code of a weight.
 const MOST: f32 = 127.0;
+/// Rounds a row to its place in a tile, and gives its scale and what stands for zero.
+type Round = fn(&[f32], &mut [u8], usize) -> (f32, i32);
+
 /// One CPU's way to multiply in 8 bits.
 pub(super) struct Kernel {
     /// Outputs in a panel of weights.
@@ -26,7 +29,7 @@ pub(super) struct Kernel {
     /// Whether it adds the products of two neighbouring inputs in 16 bits.
     pub pairs: bool,
     /// [`super::inputs::round_row`] for its tiles.
-    pub round: fn(&[f32], &mut [u8], usize) -> (f32, i32),
+    pub round: Round,
     /// Takes up to `tile` rows through what [`Work`] points to.
     pub multiply: unsafe fn(&Work, usize),
 }

@@ -102,9 +102,8 @@ pub(in super::super) fn pixels(bytes: &[u8]) -> Option<u64> {
                         return Frame::read(marker, bytes.get(at + 3..at + 1 + length)?).map(|f| f.pixels);
                     }
                     DHT | JPG | DAC => {}
-                    SOF0..=SOF15 => return None,
                     SOS => return None,
-                    _ if marker == EOI[1] => return None,
+                    _ if marker == EOI[1] || (SOF0..=SOF15).contains(&marker) => return None,
                     _ => {}
                 }
                 at += 1 + length;
