@@ -224,7 +224,11 @@ fn credentials_that_end_stop_the_run_and_lose_nothing() {
     let (home, store) = (home(), S3::new());
     (0..60).for_each(|n| store.put("b", &format!("{n:02}.png"), png(n)));
     let wrong = done(index(home.path(), &store, &["s3://b"]).env("AWS_SECRET_ACCESS_KEY", "wrong")).expect(1);
-    assert!(wrong.err.contains("the store refuses access: set AWS_ACCESS_KEY_ID"), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("the store refuses access (SignatureDoesNotMatch): set AWS_ACCESS_KEY_ID"),
+        "{}",
+        wrong.err
+    );
 
     let mut left = 40;
     store.behave(move |request| {

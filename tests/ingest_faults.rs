@@ -52,7 +52,6 @@ fn a_hostile_folder() {
     home.write("bomb.png", bomb());
     home.write("caption.png", picture(5));
     home.write("caption.json", "[]");
-    home.write("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
     std::os::unix::fs::symlink("nowhere", home.path("dangling.jpg")).unwrap();
     std::os::unix::fs::symlink(".", home.path("loop")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(home.path("pipe.jpg")).status().unwrap().success());
@@ -60,7 +59,6 @@ fn a_hostile_folder() {
         ("bomb.png", "too large: 60000 x 60000 is 3600000000 pixels, and the limit is 200000000"),
         ("caption.png", "caption.json: not a JSON object"),
         ("dangling.jpg", "a link to nothing"),
-        ("photo.heic", "HEIF is not supported: save it as JPEG, PNG, WebP, GIF, BMP or TIFF"),
         ("pipe.jpg", "not a file but a named pipe"),
         ("text.jpg", "not an image: the file holds text"),
         ("truncated.jpg", "truncated jpeg: the file ends before its end marker"),

@@ -247,7 +247,7 @@ async fn what_cannot_be_had_says_why_and_takes_no_longer_than_it_may() {
     let refuse = |status, code| Manner::Refuse(status, code, None);
     let manners = [
         ("03.png", refuse(500, "InternalError"), "does not answer as it should (3 tries)", 3),
-        ("04.png", refuse(403, "AccessDenied"), "the store refuses access: set AWS_ACCESS_KEY_ID", 1),
+        ("04.png", refuse(403, "AccessDenied"), "the store refuses access (AccessDenied): set", 1),
         ("05.png", refuse(403, "ExpiredToken"), "takes our credentials no longer", 1),
         ("06.png", Manner::Break, "does not answer as it should", 3),
         ("07.png", Manner::Stall, "does not answer as it should", 3),
