@@ -5,6 +5,7 @@
 //! differ by a grey level here and there, and an embedding feels it in its third digit. Only the part of the result that
 //! is asked for is computed.
 
+use crate::models::simd::widest;
 use std::f64::consts::PI;
 use std::ops::Range;
 
@@ -208,47 +209,26 @@ fn vertical(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
     flattened
 }
 
-/// The fastest version of a loop that this CPU can run; the body is the same.
-macro_rules! widest {
-    ($name:ident, $body:ident, ($($arg:ident: $type:ty),*)) => {
-        fn $name($($arg: $type),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn wide($($arg: $type),*) {
-                    $body($($arg),*);
-                }
-                if std::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the CPU has AVX2, which is all that `wide` needs beyond its safe body.
-                    return unsafe { wide($($arg),*) };
-                }
-            }
-            $body($($arg),*);
-        }
-    };
-}
-
-widest!(along, along_body, (row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]));
-widest!(down, down_body, (rgb: &[u8], stride: usize, taps: &Taps, first: usize, out: &mut [u8]));
-
-#[inline(always)]
-fn along_body(row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]) {
-    let window = weights.len() / starts.len();
-    for ((start, weights), pixel) in
-        starts.iter().zip(weights.chunks_exact(window)).zip(out.chunks_exact_mut(3))
-    {
-        let (bytes, _) = row[start * 3..].as_chunks::<8>();
-        let (weights, _) = weights.as_chunks::<8>();
-        let mut sums = [[0i32; 8]; 3];
-        for (bytes, weights) in bytes.chunks_exact(3).zip(weights.chunks_exact(3)) {
-            for part in 0..3 {
-                for lane in 0..8 {
-                    let product = i32::from(bytes[part][lane]).wrapping_mul(weights[part][lane]);
-                    sums[part][lane] = sums[part][lane].wrapping_add(product);
+widest! {
+    /// One row's kept pixels: at each of `starts`, a window of source pixels by its `weights`.
+    fn along(row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]) {
+        let window = weights.len() / starts.len();
+        for ((start, weights), pixel) in
+            starts.iter().zip(weights.chunks_exact(window)).zip(out.chunks_exact_mut(3))
+        {
+            let (bytes, _) = row[start * 3..].as_chunks::<8>();
+            let (weights, _) = weights.as_chunks::<8>();
+            let mut sums = [[0i32; 8]; 3];
+            for (bytes, weights) in bytes.chunks_exact(3).zip(weights.chunks_exact(3)) {
+                for part in 0..3 {
+                    for lane in 0..8 {
+                        let product = i32::from(bytes[part][lane]).wrapping_mul(weights[part][lane]);
+                        sums[part][lane] = sums[part][lane].wrapping_add(product);
+                    }
                 }
             }
+            sum_up(&sums, pixel);
         }
-        sum_up(&sums, pixel);
     }
 }
 
@@ -261,22 +241,24 @@ fn sum_up(sums: &[[i32; 8]; 3], pixel: &mut [u8]) {
     }
 }
 
-#[inline(always)]
-fn down_body(rgb: &[u8], stride: usize, taps: &Taps, first: usize, out: &mut [u8]) {
-    const BLOCK: usize = 64;
-    for (line, out) in out.chunks_exact_mut(stride).enumerate() {
-        let rows = taps.starts[line] - first..taps.ends[line] - first;
-        let weights = &taps.weights[line * taps.width..][..rows.len()];
-        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-            let mut sums = [0i32; BLOCK];
-            for (row, weight) in rows.clone().zip(weights) {
-                let bytes = &rgb[row * stride + block * BLOCK..][..out.len()];
-                for (sum, byte) in sums.iter_mut().zip(bytes) {
-                    *sum = sum.wrapping_add(i32::from(*byte).wrapping_mul(*weight));
+widest! {
+    /// Each of the lines kept, by its weights of source rows.
+    fn down(rgb: &[u8], stride: usize, taps: &Taps, first: usize, out: &mut [u8]) {
+        const BLOCK: usize = 64;
+        for (line, out) in out.chunks_exact_mut(stride).enumerate() {
+            let rows = taps.starts[line] - first..taps.ends[line] - first;
+            let weights = &taps.weights[line * taps.width..][..rows.len()];
+            for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+                let mut sums = [0i32; BLOCK];
+                for (row, weight) in rows.clone().zip(weights) {
+                    let bytes = &rgb[row * stride + block * BLOCK..][..out.len()];
+                    for (sum, byte) in sums.iter_mut().zip(bytes) {
+                        *sum = sum.wrapping_add(i32::from(*byte).wrapping_mul(*weight));
+                    }
                 }
-            }
-            for (value, sum) in out.iter_mut().zip(sums) {
-                *value = round(sum);
+                for (value, sum) in out.iter_mut().zip(sums) {
+                    *value = round(sum);
+                }
             }
         }
     }
