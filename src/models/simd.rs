@@ -3,31 +3,31 @@
 /// Defines a function whose body is compiled for any CPU, for those with AVX2 and for those with AVX-512; which one runs is told when it
 /// is called. None of them joins a product and a sum into one rounding, so that all give the same bits.
 macro_rules! widest {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<const $n:ident: usize>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$(const $n:ident: usize),+>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$meta])*
-        $vis fn $name $(<const $n: usize>)? ($($arg: $type),*) $(-> $out)? {
+        $vis fn $name $(<$(const $n: usize),+>)? ($($arg: $type),*) $(-> $out)? {
             #[inline(always)]
-            fn body $(<const $n: usize>)? ($($arg: $type),*) $(-> $out)? $body
+            fn body $(<$(const $n: usize),+>)? ($($arg: $type),*) $(-> $out)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
-                fn wide $(<const $n: usize>)? ($($arg: $type),*) $(-> $out)? {
-                    body $(::<$n>)? ($($arg),*)
+                fn wide $(<$(const $n: usize),+>)? ($($arg: $type),*) $(-> $out)? {
+                    body $(::<$($n),+>)? ($($arg),*)
                 }
                 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-                fn widest $(<const $n: usize>)? ($($arg: $type),*) $(-> $out)? {
-                    body $(::<$n>)? ($($arg),*)
+                fn widest $(<$(const $n: usize),+>)? ($($arg: $type),*) $(-> $out)? {
+                    body $(::<$($n),+>)? ($($arg),*)
                 }
                 if std::is_x86_feature_detected!("avx512bw") && std::is_x86_feature_detected!("avx512vl") {
                     // SAFETY: the CPU has what `widest` needs beyond its safe body.
-                    return unsafe { widest $(::<$n>)? ($($arg),*) };
+                    return unsafe { widest $(::<$($n),+>)? ($($arg),*) };
                 }
                 if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
                     // SAFETY: the CPU has what `wide` needs beyond its safe body.
-                    return unsafe { wide $(::<$n>)? ($($arg),*) };
+                    return unsafe { wide $(::<$($n),+>)? ($($arg),*) };
                 }
             }
-            body $(::<$n>)? ($($arg),*)
+            body $(::<$($n),+>)? ($($arg),*)
         }
     };
 }

@@ -1,11 +1,13 @@
 //! Attention head by head, in f32, over what a product of queries, keys and values leaves. A tile's scores never leave the
 //! first-level cache.
 
+use super::aligned::Aligned;
 use super::floats::{Kernel, Work};
 use super::place::Place;
 use crate::models::act::exp;
 use crate::models::simd::widest;
 use rayon::prelude::*;
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 /// Floats in a register, and in two.
 const LANES: usize = 16;
@@ -45,10 +47,10 @@ pub(super) fn attend(kernel: &Kernel, qkv: &[f32], out: &mut [f32], shape: Heads
 /// One head's keys as panels, its values, and a tile's scores.
 #[derive(Default)]
 struct Scratch {
-    keys: Vec<f32>,
+    keys: Aligned<f32>,
     /// Rows filled up to whole pairs of registers.
-    values: Vec<f32>,
-    scores: Vec<f32>,
+    values: Aligned<f32>,
+    scores: Aligned<f32>,
 }
 
 impl Scratch {
@@ -56,9 +58,9 @@ impl Scratch {
         let Heads { length, width, heads, .. } = shape;
         let head = width / heads;
         let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
-        self.keys.resize(padded * head, 0.0);
-        self.values.resize(length * stride, 0.0);
-        self.scores.resize(tile * padded, 0.0);
+        self.keys.resize(padded * head);
+        self.values.resize(length * stride);
+        self.scores.resize(tile * padded);
         for (at, (row, values)) in
             qkv.chunks_exact(3 * width).zip(self.values.chunks_exact_mut(stride)).enumerate()
         {
@@ -67,7 +69,17 @@ impl Scratch {
                 slots[at % PANEL] = *key;
             }
             values[..head].copy_from_slice(&row[2 * width + start..][..head]);
+            // Rows are so far apart that the processor does not guess what the next head will read of them.
+            (0..3).for_each(|part| ahead(row.as_ptr().wrapping_add(part * width + start + head), head));
         }
+    }
+}
+
+/// Fetches `count` floats into the second-level cache.
+fn ahead(from: *const f32, count: usize) {
+    for at in (0..count).step_by(LANES) {
+        // SAFETY: fetching ahead reads nothing, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(at).cast()) };
     }
 }
 

@@ -13,30 +13,40 @@ const TILE: usize = 6;
 
 /// The kernel, where the CPU has AVX2.
 pub(super) fn kernel() -> Option<&'static Kernel> {
-    const KERNEL: Kernel =
-        Kernel { panel: PANEL, tile: TILE, pairs: true, round: round_row::<TILE>, multiply };
+    const KERNEL: Kernel = Kernel {
+        panel: PANEL,
+        tile: TILE,
+        run: GROUP,
+        pairs: true,
+        round: round_row::<TILE, GROUP>,
+        multiply,
+    };
     avx2::available().then_some(&KERNEL)
 }
 
 /// # Safety
-/// AVX2, and what `work` points to: `rows` rows (1 to 6) of A and C, 16 outputs of B, and `columns` of C.
+/// AVX2, and what `work` points to: `rows` rows of A and C, 16 outputs of B, and `columns` of C.
 #[target_feature(enable = "avx2")]
 unsafe fn multiply(work: &Work, rows: usize) {
-    // SAFETY: as the caller says.
-    unsafe {
-        match rows {
-            1 => kernel_of::<1>(work),
-            2 => kernel_of::<2>(work),
-            3 => kernel_of::<3>(work),
-            4 => kernel_of::<4>(work),
-            5 => kernel_of::<5>(work),
-            _ => kernel_of::<6>(work),
+    for row in (0..rows).step_by(TILE) {
+        let (work, rows) = (work.from(row), TILE.min(rows - row));
+        // SAFETY: as the caller says.
+        unsafe {
+            match rows {
+                1 => kernel_of::<1>(&work),
+                2 => kernel_of::<2>(&work),
+                3 => kernel_of::<3>(&work),
+                4 => kernel_of::<4>(&work),
+                5 => kernel_of::<5>(&work),
+                _ => kernel_of::<6>(&work),
+            }
+            work.activate(rows);
         }
     }
 }
 
 /// # Safety
-/// As [`multiply`], with `R` rows.
+/// As [`multiply`], for the first `R` rows, 1 to 6.
 #[target_feature(enable = "avx2")]
 unsafe fn kernel_of<const R: usize>(work: &Work) {
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
@@ -65,7 +75,7 @@ unsafe fn kernel_of<const R: usize>(work: &Work) {
                 let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[n], shift));
                 let scale = _mm256_mul_ps(_mm256_set1_ps(*scale), scales);
                 let value = _mm256_add_ps(_mm256_mul_ps(sum, scale), bias);
-                avx2::store(work.c.add(r * work.c_stride + 8 * n), mask, value, work.add);
+                avx2::store(work.c.add(r * work.c_stride + 8 * n), mask, value, work.add());
             }
         }
     }

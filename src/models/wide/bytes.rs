@@ -4,13 +4,14 @@
 //! 2. Each row of inputs is rounded as it comes (`inputs`): x = s_x (q - z).
 //! 3. The sum over inputs of q c is exact in 32 bits; then x W^T = s_x s_w (sum - z times the sum of c), and the bias is added.
 //!
-//! (Jacob et al. 2018, arXiv:1712.05877, section 2.) AVX-512 VNNI adds products straight into 32 bits. AVX2 has to add two of them in 16 bits
+//! (Jacob et al. 2018, arXiv:1712.05877, section 2.) AMX and AVX-512 VNNI add products straight into 32 bits. AVX2 has to add two of them in 16 bits
 //! first; so that this can't overflow, what two neighbouring codes add up to is bounded ([`Kernel::pairs`]). [`scalar`] says it in plain loops, with the
 //! same bits as the kernels.
 
+use super::aligned::Aligned;
 use super::inputs::{Inputs, inverse, whole};
 use super::place::Place;
-use super::{End, ROWS, activate_tile, avx2_bytes, vnni};
+use super::{End, activate_tile, amx, avx2_bytes, rows_of_a_job, vnni};
 use rayon::prelude::*;
 
 /// Inputs that one instruction takes together.
@@ -26,15 +27,22 @@ pub(super) struct Kernel {
     pub panel: usize,
     /// Rows that it takes at once.
     pub tile: usize,
+    /// Inputs of a row that stand together: whole groups.
+    pub run: usize,
     /// Whether it adds the products of two neighbouring inputs in 16 bits.
     pub pairs: bool,
     /// [`super::inputs::round_row`] for its tiles.
     pub round: Round,
-    /// Takes up to `tile` rows through what [`Work`] points to.
+    /// Takes so many rows, tile by tile, through what [`Work`] points to.
     pub multiply: unsafe fn(&Work, usize),
 }
 
 impl Kernel {
+    /// Groups of `from` inputs, filled up to whole runs.
+    fn groups(&self, from: usize) -> usize {
+        from.max(1).next_multiple_of(self.run) / GROUP
+    }
+
     /// The weight of `row` that the greatest code stands for. Where pairs count it is no less than what two neighbours add up to, so that their
     /// codes, each rounded, add up to 128 at most: times inputs of up to 255, that fits 16 bits.
     fn reach(&self, row: &[f32]) -> f32 {
@@ -48,7 +56,7 @@ impl Kernel {
 
 /// What a kernel reads and writes.
 pub(super) struct Work<'a> {
-    /// A tile of inputs, and its rows' scales and zeros.
+    /// Tiles of inputs, and their rows' scales and zeros.
     pub a: *const u8,
     pub facts: &'a [(f32, i32)],
     /// A panel of weights, and where its outputs' facts begin.
@@ -58,21 +66,46 @@ pub(super) struct Work<'a> {
     pub groups: usize,
     pub c: *mut f32,
     pub c_stride: usize,
-    /// Adds to what is there, instead of writing over it.
-    pub add: bool,
+    pub end: End,
     /// How many of the columns are written.
     pub columns: usize,
 }
 
+impl Work<'_> {
+    /// The same from row `row` on, which begins a tile.
+    pub fn from(&self, row: usize) -> Self {
+        Work {
+            a: self.a.wrapping_add(row * self.groups * GROUP),
+            facts: &self.facts[row..],
+            c: self.c.wrapping_add(row * self.c_stride),
+            ..*self
+        }
+    }
+
+    /// Whether it adds to what is there, instead of writing over it.
+    pub fn add(&self) -> bool {
+        matches!(self.end, End::Add)
+    }
+
+    /// Brings the first `rows` rows, just written, to their end.
+    ///
+    /// # Safety
+    /// They are there, and no one else looks at them.
+    pub unsafe fn activate(&self, rows: usize) {
+        // SAFETY: as the caller says.
+        unsafe { activate_tile(self.end, self.c, self.c_stride, rows, self.columns) };
+    }
+}
+
 /// The fastest kernel of this CPU, if it has one.
 pub(super) fn kernel() -> Option<&'static Kernel> {
-    vnni::kernel().or_else(avx2_bytes::kernel)
+    amx::kernel().or_else(vnni::kernel).or_else(avx2_bytes::kernel)
 }
 
 /// A linear layer in 8 bits.
 pub(super) struct Coded {
-    /// Panel by panel, four inputs by four, a panel's outputs: (panels, groups, panel, 4), filled up with zeros.
-    codes: Vec<i8>,
+    /// Panel by panel, four inputs by four, a panel's outputs: (panels, groups, panel, 4), filled up with zeros to whole runs of inputs.
+    codes: Aligned<i8>,
     /// For each output, (panels x panel), filled up with zeros: its scale,
     pub scales: Vec<f32>,
     /// the sum of its codes,
@@ -88,8 +121,8 @@ impl Coded {
     /// Rounds `rows`, (to, from), and lays them out for `kernel`; `bias` is (to).
     pub fn new(rows: &[f32], bias: &[f32], from: usize, kernel: &'static Kernel) -> Self {
         let (to, panel) = (bias.len(), kernel.panel);
-        let (panels, groups) = (to.div_ceil(panel), from.div_ceil(GROUP));
-        let mut codes = vec![0; panels * groups * panel * GROUP];
+        let (panels, groups) = (to.div_ceil(panel), kernel.groups(from));
+        let mut codes = Aligned::zeros(panels * groups * panel * GROUP);
         let (mut scales, mut sums) = (vec![0.0; panels * panel], vec![0; panels * panel]);
         let facts = scales.par_chunks_mut(panel).zip(sums.par_chunks_mut(panel));
         let laid = codes.par_chunks_mut((groups * panel * GROUP).max(1)).zip(facts);
@@ -117,33 +150,29 @@ impl Coded {
         let Coded { from, to, kernel, .. } = *self;
         inputs.round(&x[..rows * from], from, kernel);
         assert!(out.len() >= rows * to);
-        let groups = from.div_ceil(GROUP);
-        let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(ROWS));
+        let (groups, rows_of_a_job) = (kernel.groups(from), rows_of_a_job(kernel.tile));
+        let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
         let place = Place::of(out);
         (0..panels * chunks).into_par_iter().for_each(|job| {
             let (panel, chunk) = (job / chunks, job % chunks);
             let output = panel * kernel.panel;
-            for row in (chunk * ROWS..(chunk * ROWS + ROWS).min(rows)).step_by(kernel.tile) {
-                let tall = kernel.tile.min(rows - row);
-                let work = Work {
-                    a: inputs.codes[row * groups * GROUP..].as_ptr(),
-                    facts: &inputs.rows[row..row + tall],
-                    b: self.codes[output * groups * GROUP..].as_ptr(),
-                    coded: self,
-                    output,
-                    groups,
-                    c: place.at(row * to + output),
-                    c_stride: to,
-                    add: matches!(end, End::Add),
-                    columns: kernel.panel.min(to - output),
-                };
-                // SAFETY: the CPU has the kernel that it gave; the tile's rows lie within the inputs that were just rounded, and
-                // within `out` by the assertion, its columns within a row, and no other job has the same rows and panel.
-                unsafe {
-                    (kernel.multiply)(&work, tall);
-                    activate_tile(end, work.c, to, tall, work.columns);
-                }
-            }
+            let row = chunk * rows_of_a_job;
+            let tall = rows_of_a_job.min(rows - row);
+            let work = Work {
+                a: inputs.codes[row * groups * GROUP..].as_ptr(),
+                facts: &inputs.rows[row..row + tall],
+                b: self.codes[output * groups * GROUP..].as_ptr(),
+                coded: self,
+                output,
+                groups,
+                c: place.at(row * to + output),
+                c_stride: to,
+                end,
+                columns: kernel.panel.min(to - output),
+            };
+            // SAFETY: the CPU has the kernel that it gave; the rows lie within the inputs that were just rounded, and
+            // within `out` by the assertion, its columns within a row, and no other job has the same rows and panel.
+            unsafe { (kernel.multiply)(&work, tall) };
         });
     }
 }
@@ -151,19 +180,17 @@ impl Coded {
 /// What the kernels do, in plain loops: for tests.
 #[cfg(test)]
 pub(super) fn scalar(coded: &Coded, inputs: &Inputs, rows: usize, out: &mut [f32], end: End) {
-    let &Kernel { panel: width, tile: height, .. } = coded.kernel;
-    let groups = coded.from.div_ceil(GROUP);
+    let &Kernel { panel: width, tile: height, run, .. } = coded.kernel;
+    let groups = coded.kernel.groups(coded.from);
     for row in 0..rows {
         let (scale, zero) = inputs.rows[row];
         let tile = &inputs.codes[row / height * groups * height * GROUP..];
         for output in 0..coded.to {
             let panel = &coded.codes[output / width * groups * width * GROUP..];
             let mut sum = 0i32;
-            for group in 0..groups {
-                for lane in 0..GROUP {
-                    let q = i32::from(tile[(group * height + row % height) * GROUP + lane]);
-                    sum += q * i32::from(panel[(group * width + output % width) * GROUP + lane]);
-                }
+            for input in 0..coded.from {
+                let q = i32::from(tile[(input / run * height + row % height) * run + input % run]);
+                sum += q * i32::from(panel[(input / GROUP * width + output % width) * GROUP + input % GROUP]);
             }
             let sum = (sum - zero * coded.sums[output]) as f32;
             let value = sum * (scale * coded.scales[output]) + coded.bias[output];

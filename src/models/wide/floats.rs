@@ -1,7 +1,8 @@
 //! Products in f32: weights laid out as a CPU's kernel reads them, and which rows and panels pass by one another when.
 
+use super::aligned::Aligned;
 use super::place::Place;
-use super::{End, ROWS, activate_tile, avx2, avx512};
+use super::{End, activate_tile, avx2, avx512, rows_of_a_job};
 use rayon::prelude::*;
 
 /// Inputs in a run: a panel's run, at most 147 KB, stays in the second-level cache while the rows pass by.
@@ -66,7 +67,7 @@ unsafe fn plain(work: &Work, rows: usize) {
 /// A linear layer whose weights are laid out in panels.
 pub(super) struct Packed {
     /// Panel by panel, input by input, a panel's outputs: (panels, from, panel), filled up with zeros.
-    weights: Vec<f32>,
+    weights: Aligned<f32>,
     /// (panels x panel), filled up with zeros.
     bias: Vec<f32>,
     pub from: usize,
@@ -79,7 +80,7 @@ impl Packed {
     pub fn new(rows: &[f32], bias: &[f32], from: usize, kernel: &'static Kernel) -> Self {
         let to = bias.len();
         let panels = to.div_ceil(kernel.panel);
-        let mut weights = vec![0.0; panels * from * kernel.panel];
+        let mut weights = Aligned::zeros(panels * from * kernel.panel);
         let panel = (kernel.panel * from).max(1);
         weights.par_chunks_mut(panel).zip(rows.par_chunks(panel)).for_each(|(panel, rows)| {
             for (output, row) in rows.chunks_exact(from.max(1)).enumerate() {
@@ -97,12 +98,14 @@ impl Packed {
     pub fn product(&self, x: &[f32], rows: usize, out: &mut [f32], end: End) {
         let Packed { from, to, kernel, .. } = *self;
         assert!(x.len() >= rows * from && out.len() >= rows * to);
-        let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(ROWS));
+        let rows_of_a_job = rows_of_a_job(kernel.tile);
+        let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
         let place = Place::of(out);
         for start in (0..from.max(1)).step_by(RUN) {
             (0..panels * chunks).into_par_iter().for_each(|job| {
                 let (panel, chunk) = (job / chunks, job % chunks);
-                for row in (chunk * ROWS..(chunk * ROWS + ROWS).min(rows)).step_by(kernel.tile) {
+                let first = chunk * rows_of_a_job;
+                for row in (first..(first + rows_of_a_job).min(rows)).step_by(kernel.tile) {
                     let tall = kernel.tile.min(rows - row);
                     let c = place.at(row * to + panel * kernel.panel);
                     let work = self.work(x, row, panel, start, c, end);

@@ -1,14 +1,15 @@
 //! Rows of inputs, rounded to 8 bits as they come: x = s (q - z) with q and z from 0 to 255, by the row's least and greatest value.
 
-use super::bytes::{GROUP, Kernel};
+use super::aligned::Aligned;
+use super::bytes::Kernel;
 use crate::models::simd::widest;
 use rayon::prelude::*;
 
 /// Rows of inputs in 8 bits.
 #[derive(Default)]
 pub(super) struct Inputs {
-    /// Tile by tile of a kernel's rows, four inputs by four: (tiles, groups, tile, 4). Places past the last row or input hold anything.
-    pub codes: Vec<u8>,
+    /// Tile by tile of a kernel's rows, run by run of its inputs: (tiles, runs, tile, run). Places past the last row or input hold anything.
+    pub codes: Aligned<u8>,
     /// For each row, filled up to whole tiles, its scale and what stands for zero.
     pub rows: Vec<(f32, i32)>,
 }
@@ -17,23 +18,25 @@ impl Inputs {
     /// Rounds the rows of `x`, each of `from` values, to where `kernel` looks for them.
     pub fn round(&mut self, x: &[f32], from: usize, kernel: &Kernel) {
         let from = from.max(1);
-        let (rows, tile) = (x.len() / from, from.div_ceil(GROUP) * kernel.tile * GROUP);
+        let (rows, tile) = (x.len() / from, from.next_multiple_of(kernel.run) * kernel.tile);
         let tiles = rows.div_ceil(kernel.tile);
-        self.codes.resize(tiles * tile, 0);
+        self.codes.resize(tiles * tile);
         self.rows.resize(tiles * kernel.tile, (0.0, 0));
         let tiles = self.codes.par_chunks_exact_mut(tile).zip(self.rows.par_chunks_exact_mut(kernel.tile));
-        tiles.zip(x.par_chunks(kernel.tile * from)).with_min_len(4).for_each(|((codes, facts), x)| {
-            for (at, (row, fact)) in x.chunks_exact(from).zip(facts).enumerate() {
-                *fact = (kernel.round)(row, codes, at);
-            }
-        });
+        tiles.zip(x.par_chunks(kernel.tile * from)).with_min_len((32 / kernel.tile).max(1)).for_each(
+            |((codes, facts), x)| {
+                for (at, (row, fact)) in x.chunks_exact(from).zip(facts).enumerate() {
+                    *fact = (kernel.round)(row, codes, at);
+                }
+            },
+        );
     }
 }
 
 widest! {
-    /// Rounds one row of inputs to where row `at` of a tile of `TILE` belongs; gives its scale and what stands for zero. A row with a
+    /// Rounds one row of inputs to where row `at` of a tile of `TILE` belongs, `RUN` inputs together; gives its scale and what stands for zero. A row with a
     /// value that is not finite has a scale that is not a number, so that its products tell.
-    pub(super) fn round_row<const TILE: usize>(row: &[f32], tile: &mut [u8], at: usize) -> (f32, i32) {
+    pub(super) fn round_row<const TILE: usize, const RUN: usize>(row: &[f32], tile: &mut [u8], at: usize) -> (f32, i32) {
         let (least, most, odd) = reach(row);
         let range = most - least;
         if odd != 0.0 || !range.is_finite() {
@@ -46,10 +49,10 @@ widest! {
         for (chunk, x) in row.chunks(CHUNK).enumerate() {
             let mut codes = [0u8; CHUNK];
             codes.iter_mut().zip(x).for_each(|(to, x)| *to = code(*x));
-            let groups = x.len().div_ceil(GROUP);
-            let places = tile[chunk * CHUNK * TILE..].chunks_exact_mut(TILE * GROUP).take(groups);
-            for (place, group) in places.zip(codes.chunks_exact(GROUP)) {
-                place[at * GROUP..][..GROUP].copy_from_slice(group);
+            let runs = x.len().div_ceil(RUN);
+            let places = tile[chunk * CHUNK * TILE..].chunks_exact_mut(TILE * RUN).take(runs);
+            for (place, run) in places.zip(codes.chunks_exact(RUN)) {
+                place[at * RUN..][..RUN].copy_from_slice(run);
             }
         }
         (range / 255.0, zero)

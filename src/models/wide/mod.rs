@@ -2,13 +2,15 @@
 //!
 //! 1. [`Matrix`] holds a layer's weights in panels, laid out once, in the order in which they are read: `floats` as they are, `bytes`
 //!    rounded to 8 bits, as `inputs` are when they come.
-//! 2. `avx512` and `avx2` are the small kernels under products and `attention` in f32; `vnni` and `avx2_bytes` those under products in
-//!    8 bits. The processor is asked which it has; each gives what plain loops give.
+//! 2. `avx512` and `avx2` are the small kernels under products and `attention` in f32; `amx`, `vnni` and `avx2_bytes` those under
+//!    products in 8 bits. The processor is asked which it has; each gives what plain loops give.
 //! 3. [`Stack`] takes sequences through all layers of a tower, over buffers that are made once; everything between the
 //!    products stays f32, `norm` and activations among it.
 //!
 //! Elsewhere, and in f16, candle's own products serve; nothing above `layers` and `encoder` knows which.
 
+mod aligned;
+mod amx;
 mod attention;
 mod avx2;
 mod avx2_bytes;
@@ -34,8 +36,10 @@ use candle_nn::Linear;
 use floats::Packed;
 use inputs::Inputs;
 
-/// Rows that pass by one panel in one job: whole tiles of every kernel.
-const ROWS: usize = 168;
+/// Rows that pass by one panel in one job: whole tiles of a kernel's `tile` rows.
+const fn rows_of_a_job(tile: usize) -> usize {
+    168 / tile * tile
+}
 
 /// Whether this machine can, in f32.
 pub fn available() -> bool {

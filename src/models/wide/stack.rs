@@ -1,5 +1,6 @@
 //! A pre-norm transformer over plain buffers that are made once a call: products straight into place, nothing copied between.
 
+use super::aligned::Aligned;
 use super::attention::{Heads, attend};
 use super::floats::kernel;
 use super::inputs::Inputs;
@@ -31,10 +32,10 @@ struct Layer {
 /// What stands between the products of a layer.
 #[derive(Default)]
 struct Buffers {
-    normed: Vec<f32>,
-    qkv: Vec<f32>,
-    mixed: Vec<f32>,
-    inner: Vec<f32>,
+    normed: Aligned<f32>,
+    qkv: Aligned<f32>,
+    mixed: Aligned<f32>,
+    inner: Aligned<f32>,
     inputs: Inputs,
 }
 
@@ -104,7 +105,11 @@ impl Stack {
         mut pass: impl FnMut(&mut [f32], &mut Buffers) -> Vec<f32> + Send,
     ) -> candle_core::Result<Vec<f32>> {
         let (batch, length, width) = x.dims3()?;
-        let mut x = x.flatten_all()?.to_vec1::<f32>()?;
+        let mut x = super::slice(x, |values| {
+            let mut x = Aligned::zeros(values.len());
+            x.copy_from_slice(values);
+            Ok(x)
+        })?;
         let wanted = ROWS * rayon::current_num_threads();
         let groups = (batch * length).div_ceil(wanted).max(1);
         let group = batch.div_ceil(groups).max(1) * length * width;
@@ -150,8 +155,8 @@ impl Layer {
         let Shape { heads, causal, .. } = shape;
         let width = self.qkv.from();
         let Buffers { normed, qkv, mixed, inputs, .. } = buffers;
-        [normed, mixed].into_iter().for_each(|buffer| buffer.resize(x.len(), 0.0));
-        qkv.resize(3 * x.len(), 0.0);
+        [normed, mixed].into_iter().for_each(|buffer| buffer.resize(x.len()));
+        qkv.resize(3 * x.len());
         self.norm1.rows(x, &mut buffers.normed);
         self.qkv.product(&buffers.normed, x.len() / width.max(1), qkv, End::Write, inputs);
         attend(kernel(), qkv, &mut buffers.mixed, Heads { length, width, heads, causal });
@@ -161,8 +166,8 @@ impl Layer {
     fn mlp(&self, shape: Shape, x: &mut [f32], buffers: &mut Buffers) {
         let rows = x.len() / self.fc1.from().max(1);
         let Buffers { normed, inner, inputs, .. } = buffers;
-        normed.resize(x.len(), 0.0);
-        inner.resize(rows * self.fc1.to(), 0.0);
+        normed.resize(x.len());
+        inner.resize(rows * self.fc1.to());
         self.norm2.rows(x, normed);
         self.fc1.product(normed, rows, inner, End::Activate(shape.activation), inputs);
         self.fc2.product(inner, rows, x, End::Add, inputs);

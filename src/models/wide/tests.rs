@@ -28,7 +28,7 @@ fn in_floats() -> Vec<&'static floats::Kernel> {
 
 /// All kernels in 8 bits that this CPU can run.
 fn in_bytes() -> Vec<&'static bytes::Kernel> {
-    [avx2_bytes::kernel(), vnni::kernel()].into_iter().flatten().collect()
+    [avx2_bytes::kernel(), vnni::kernel(), amx::kernel()].into_iter().flatten().collect()
 }
 
 /// `linear` as `form` lays it out.
@@ -153,10 +153,10 @@ fn rows_are_rounded_to_the_nearest_code() {
         [1, 3, 4, 63, 64, 65, 768].into_iter().flat_map(|from| in_bytes().into_iter().map(move |k| (from, k)))
     {
         let x = values(&random(&[1, from]));
-        let mut codes = vec![0; from.div_ceil(bytes::GROUP) * bytes::GROUP * kernel.tile];
+        let mut codes = vec![0; from.next_multiple_of(kernel.run) * kernel.tile];
         let (scale, zero) = (kernel.round)(&x, &mut codes, 5);
         for (at, x) in x.iter().enumerate() {
-            let code = codes[(at / bytes::GROUP * kernel.tile + 5) * bytes::GROUP + at % bytes::GROUP];
+            let code = codes[(at / kernel.run * kernel.tile + 5) * kernel.run + at % kernel.run];
             let near = scale * (f32::from(code) - zero as f32);
             assert!((near - x).abs() <= 0.51 * scale, "{x} became {near}");
         }

@@ -11,33 +11,43 @@ const TILE: usize = 8;
 
 /// The kernel, where the CPU has AVX-512 with VNNI.
 pub(super) fn kernel() -> Option<&'static Kernel> {
-    const KERNEL: Kernel =
-        Kernel { panel: PANEL, tile: TILE, pairs: false, round: round_row::<TILE>, multiply };
+    const KERNEL: Kernel = Kernel {
+        panel: PANEL,
+        tile: TILE,
+        run: GROUP,
+        pairs: false,
+        round: round_row::<TILE, GROUP>,
+        multiply,
+    };
     let able = std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vnni");
     able.then_some(&KERNEL)
 }
 
 /// # Safety
-/// AVX-512 with VNNI, and what `work` points to: `rows` rows (1 to 8) of A and C, 48 outputs of B, and `columns` of C.
+/// AVX-512 with VNNI, and what `work` points to: `rows` rows of A and C, 48 outputs of B, and `columns` of C.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn multiply(work: &Work, rows: usize) {
-    // SAFETY: as the caller says.
-    unsafe {
-        match rows {
-            1 => kernel_of::<1>(work),
-            2 => kernel_of::<2>(work),
-            3 => kernel_of::<3>(work),
-            4 => kernel_of::<4>(work),
-            5 => kernel_of::<5>(work),
-            6 => kernel_of::<6>(work),
-            7 => kernel_of::<7>(work),
-            _ => kernel_of::<8>(work),
+    for row in (0..rows).step_by(TILE) {
+        let (work, rows) = (work.from(row), TILE.min(rows - row));
+        // SAFETY: as the caller says.
+        unsafe {
+            match rows {
+                1 => kernel_of::<1>(&work),
+                2 => kernel_of::<2>(&work),
+                3 => kernel_of::<3>(&work),
+                4 => kernel_of::<4>(&work),
+                5 => kernel_of::<5>(&work),
+                6 => kernel_of::<6>(&work),
+                7 => kernel_of::<7>(&work),
+                _ => kernel_of::<8>(&work),
+            }
+            work.activate(rows);
         }
     }
 }
 
 /// # Safety
-/// As [`multiply`], with `R` rows.
+/// As [`multiply`], for the first `R` rows, 1 to 8.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn kernel_of<const R: usize>(work: &Work) {
     const N: usize = PANEL / 16;
@@ -58,22 +68,35 @@ unsafe fn kernel_of<const R: usize>(work: &Work) {
             }
         }
         for n in 0..N {
-            let (output, left) = (work.output + 16 * n, work.columns.saturating_sub(16 * n).min(16));
-            let mask = ((1u32 << left) - 1) as __mmask16;
-            let totals = _mm512_loadu_si512(work.coded.sums.as_ptr().add(output).cast());
-            let scales = _mm512_loadu_ps(work.coded.scales.as_ptr().add(output));
-            let bias = _mm512_loadu_ps(work.coded.bias.as_ptr().add(output));
-            for (r, (sums, (scale, zero))) in sums.iter().zip(work.facts).enumerate() {
-                let c = work.c.add(r * work.c_stride + 16 * n);
-                let shift = _mm512_mullo_epi32(_mm512_set1_epi32(*zero), totals);
-                let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[n], shift));
-                let scale = _mm512_mul_ps(_mm512_set1_ps(*scale), scales);
-                let mut value = _mm512_add_ps(_mm512_mul_ps(sum, scale), bias);
-                if work.add {
-                    value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), value);
-                }
-                _mm512_mask_storeu_ps(c, mask, value);
+            finish(work, n, R, |row| sums[row][n]);
+        }
+    }
+}
+
+/// Scales the sums of `rows` rows for register `n` of a panel's outputs, and writes them or adds them to what is there.
+///
+/// # Safety
+/// AVX-512F, and what `work` points to.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) unsafe fn finish(work: &Work, n: usize, rows: usize, sum: impl Fn(usize) -> __m512i) {
+    let (output, left) = (work.output + 16 * n, work.columns.saturating_sub(16 * n).min(16));
+    let mask = ((1u32 << left) - 1) as __mmask16;
+    // SAFETY: as the caller says; masks keep to the columns.
+    unsafe {
+        let totals = _mm512_loadu_si512(work.coded.sums.as_ptr().add(output).cast());
+        let scales = _mm512_loadu_ps(work.coded.scales.as_ptr().add(output));
+        let bias = _mm512_loadu_ps(work.coded.bias.as_ptr().add(output));
+        for (row, (scale, zero)) in work.facts.iter().enumerate().take(rows) {
+            let c = work.c.wrapping_add(row * work.c_stride + 16 * n);
+            let shift = _mm512_mullo_epi32(_mm512_set1_epi32(*zero), totals);
+            let value = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum(row), shift));
+            let scale = _mm512_mul_ps(_mm512_set1_ps(*scale), scales);
+            let mut value = _mm512_add_ps(_mm512_mul_ps(value, scale), bias);
+            if work.add() {
+                value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), value);
             }
+            _mm512_mask_storeu_ps(c, mask, value);
         }
     }
 }
