@@ -97,7 +97,7 @@ impl Coder {
         // A pair's sum may grow by one when both are rounded.
         let pairs = rotated.chunks_exact(2).map(|pair| pair.iter().sum::<f32>().abs());
         let reach = pairs.fold(peak, f32::max);
-        let rough: Vec<i8> = rotated.iter().map(|x| round(x * ((PAIR - 1) as f32 / reach)) as i8).collect();
+        let rough: Vec<i8> = rotated.iter().map(|x| round(x * (f32::from(PAIR - 1) / reach)) as i8).collect();
         // The most that sixteen 32-bit sums can hold, whatever the signs.
         let fine_peak = (((1 << 24) / rotated.len()).min(16_384) - 1) as f32;
         let fine: Vec<i16> = rotated.iter().map(|x| round(x * (fine_peak / peak)) as i16).collect();
