@@ -1,9 +1,11 @@
 //! The plain parts that every network here shares: attention, patches, masks.
 
+use super::slice::slice;
 use super::wide::{self, Matrix};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::{Linear, Module};
+use rayon::prelude::*;
 
 /// A linear layer, ready to multiply by.
 pub enum Product {
@@ -101,15 +103,18 @@ pub fn patchify(pixels: &Tensor, patch: usize, grid: usize) -> Result<Tensor> {
     let flat = colours * patch * patch;
     if pixels.device().is_cpu() && pixels.dtype() == DType::F32 && patch * grid <= height.min(width) {
         // Line by line of each patch: candle copies number by number.
-        let values = pixels.flatten_all()?.to_vec1::<f32>()?;
-        let mut patches = Vec::with_capacity(batch * grid * grid * flat);
-        for at in 0..batch * grid * grid {
-            let (image, row, column) = (at / (grid * grid), at / grid % grid * patch, at % grid * patch);
-            for line in (0..colours).flat_map(|colour| (row..row + patch).map(move |y| colour * height + y)) {
-                let start = (image * colours * height + line) * width + column;
-                patches.extend_from_slice(&values[start..start + patch]);
-            }
-        }
+        let mut patches = vec![0.0; batch * grid * grid * flat];
+        slice(pixels, |values| {
+            patches.par_chunks_mut(flat).enumerate().with_min_len(grid).for_each(|(at, out)| {
+                let (image, row, column) = (at / (grid * grid), at / grid % grid * patch, at % grid * patch);
+                for (line, out) in out.chunks_exact_mut(patch).enumerate() {
+                    let (colour, y) = (line / patch, row + line % patch);
+                    let start = ((image * colours + colour) * height + y) * width + column;
+                    out.copy_from_slice(&values[start..start + patch]);
+                }
+            });
+            Ok(())
+        })?;
         return Ok(Tensor::from_vec(patches, (batch, grid * grid, flat), pixels.device())?);
     }
     let pixels = pixels.narrow(2, 0, patch * grid)?.narrow(3, 0, patch * grid)?.contiguous()?;

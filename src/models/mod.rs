@@ -28,6 +28,7 @@ pub mod preprocess;
 mod progress;
 mod sentencepiece;
 mod simd;
+mod slice;
 pub mod tokenizer;
 pub mod weights;
 #[cfg(target_arch = "x86_64")]

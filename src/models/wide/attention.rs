@@ -34,7 +34,7 @@ pub(super) fn attend(kernel: &Kernel, qkv: &[f32], out: &mut [f32], shape: Heads
     let batch = out.len() / (length * width).max(1);
     assert!(qkv.len() == 3 * out.len() && head * heads == width);
     let place = Place::of(out);
-    (0..batch * heads).into_par_iter().for_each_init(Scratch::default, |scratch, job| {
+    (0..batch * heads).into_par_iter().with_max_len(heads).for_each_init(Scratch::default, |scratch, job| {
         let (sequence, number) = (job / heads, job % heads);
         let qkv = &qkv[sequence * length * 3 * width..][..length * 3 * width];
         scratch.fill(qkv, shape, number * head, kernel.tile);

@@ -11,7 +11,7 @@
 use super::aligned::Aligned;
 use super::inputs::{Inputs, inverse, whole};
 use super::place::Place;
-use super::{End, activate_tile, amx, avx2_bytes, rows_of_a_job, vnni};
+use super::{End, activate_tile, amx, avx2_bytes, rows_of_a_job, together, vnni};
 use rayon::prelude::*;
 
 /// Inputs that one instruction takes together.
@@ -153,7 +153,8 @@ impl Coded {
         let (groups, rows_of_a_job) = (kernel.groups(from), rows_of_a_job(kernel.tile));
         let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
         let place = Place::of(out);
-        (0..panels * chunks).into_par_iter().for_each(|job| {
+        let jobs = panels * chunks;
+        (0..jobs).into_par_iter().with_max_len(together(jobs)).for_each(|job| {
             let (panel, chunk) = (job / chunks, job % chunks);
             let output = panel * kernel.panel;
             let row = chunk * rows_of_a_job;

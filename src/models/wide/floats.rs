@@ -2,7 +2,7 @@
 
 use super::aligned::Aligned;
 use super::place::Place;
-use super::{End, activate_tile, avx2, avx512, rows_of_a_job};
+use super::{End, activate_tile, avx2, avx512, rows_of_a_job, together};
 use rayon::prelude::*;
 
 /// Inputs in a run: a panel's run, at most 147 KB, stays in the second-level cache while the rows pass by.
@@ -102,7 +102,8 @@ impl Packed {
         let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
         let place = Place::of(out);
         for start in (0..from.max(1)).step_by(RUN) {
-            (0..panels * chunks).into_par_iter().for_each(|job| {
+            let jobs = panels * chunks;
+            (0..jobs).into_par_iter().with_max_len(together(jobs)).for_each(|job| {
                 let (panel, chunk) = (job / chunks, job % chunks);
                 let first = chunk * rows_of_a_job;
                 for row in (first..(first + rows_of_a_job).min(rows)).step_by(kernel.tile) {

@@ -30,8 +30,9 @@ pub use parts::{Parts, Shape};
 pub use stack::Stack;
 
 use crate::models::act::Activation;
+use crate::models::slice::slice;
 use bytes::Coded;
-use candle_core::{CpuStorage, Device, Storage, Tensor};
+use candle_core::{Device, Tensor};
 use candle_nn::Linear;
 use floats::Packed;
 use inputs::Inputs;
@@ -49,6 +50,11 @@ pub fn available() -> bool {
 /// Whether this machine can in 8 bits.
 pub fn int8_available() -> bool {
     bytes::kernel().is_some()
+}
+
+/// How many of so many jobs a thread takes at a time: so few that none waits long for another's last.
+fn together(jobs: usize) -> usize {
+    (jobs / (16 * rayon::current_num_threads())).max(1)
 }
 
 /// What becomes of a product.
@@ -139,15 +145,5 @@ impl Matrix {
             Form::Floats(packed) => packed.to,
             Form::Bytes(coded) => coded.to,
         }
-    }
-}
-
-/// Hands the values of `x` to `use_it`.
-fn slice<T>(x: &Tensor, use_it: impl FnOnce(&[f32]) -> candle_core::Result<T>) -> candle_core::Result<T> {
-    let x = x.contiguous()?;
-    let (storage, layout) = x.storage_and_layout();
-    match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => use_it(&values[start..end]),
-        _ => candle_core::bail!("packed weights take f32 on the CPU"),
     }
 }

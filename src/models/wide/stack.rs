@@ -7,6 +7,7 @@ use super::inputs::Inputs;
 use super::norm::Norm;
 use super::parts::{Parts, Shape};
 use super::{End, Matrix};
+use crate::models::slice::slice;
 use candle_core::{Device, Tensor};
 use candle_nn::LayerNorm;
 
@@ -105,7 +106,7 @@ impl Stack {
         mut pass: impl FnMut(&mut [f32], &mut Buffers) -> Vec<f32> + Send,
     ) -> candle_core::Result<Vec<f32>> {
         let (batch, length, width) = x.dims3()?;
-        let mut x = super::slice(x, |values| {
+        let mut x = slice(x, |values| {
             let mut x = Aligned::zeros(values.len());
             x.copy_from_slice(values);
             Ok(x)
