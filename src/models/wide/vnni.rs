@@ -67,6 +67,7 @@ unsafe fn kernel_of<const R: usize>(work: &Work) {
                 }
             }
         }
+        #[expect(clippy::needless_range_loop, reason = "registers are one of each row's")]
         for n in 0..N {
             finish(work, n, R, |row| sums[row][n]);
         }
