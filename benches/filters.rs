@@ -122,6 +122,7 @@ fn item(n: u64, hash: ContentHash) -> NewItem {
         payload: payload.as_object().cloned().unwrap(),
         pixels: None,
         bytes: None,
+        thumbnail: None,
         source: "file:///photos".into(),
         stamp: String::new(),
     }

@@ -32,6 +32,7 @@ fn new(key: u64, hash: ContentHash) -> NewItem {
         payload: Default::default(),
         pixels: None,
         bytes: None,
+        thumbnail: None,
         source: "file:///".into(),
         stamp: String::new(),
     }

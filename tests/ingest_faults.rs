@@ -119,7 +119,7 @@ impl Source for Fake<'_> {
 
     fn fetch(&self, entry: &Entry, _limit: u64) -> Result<Fetched> {
         let number = entry.key.trim_start_matches("fake:").parse().unwrap();
-        Ok(Fetched { bytes: (self.fetch)(number)?, sidecars: vec![] })
+        Ok(Fetched { bytes: (self.fetch)(number)?, sidecars: vec![], hash: None })
     }
 }
 

@@ -179,6 +179,42 @@ async fn pictures_come_from_indexed_folders_only() {
 }
 
 #[tokio::test]
+async fn small_pictures_that_were_kept_are_shown_when_files_are_gone() {
+    let home = tempfile::tempdir().unwrap();
+    indexed(home.path());
+    let served = Served::start(home.path(), &[]).await;
+    let client = Client::new(&served);
+    let folder = home.path().join("pictures").display().to_string();
+    let index = |body: Value| client.post("/v1/collections/default/index", &body);
+    let mistaken = json!({"sources": [folder], "from_thumbnails": true});
+    assert!(index(mistaken).failure(400, "invalid_argument").contains("from_thumbnails"));
+    for (body, indexed) in [
+        (json!({"sources": [folder], "thumbnails": 32}), 3),
+        (json!({"sources": [folder], "thumbnails": 32}), 0),
+    ] {
+        let events = String::from_utf8(index(body).body).unwrap();
+        assert!(events.contains(&format!("\"indexed\":{indexed},")), "{events}");
+    }
+    for name in ["one.png", "two.jpg", "three.webp"] {
+        std::fs::remove_file(home.path().join("pictures").join(name)).unwrap();
+    }
+    let items = client.get("/v1/collections/default/items").json(200);
+    for item in items["items"].as_array().unwrap() {
+        // 48 x 40 became 38 x 32, which is what there is for larger ones too.
+        for (size, wanted) in [(16, (16, 13)), (40, (38, 32))] {
+            let came =
+                client.get(&format!("/v1/collections/default/items/{}/thumbnail?size={size}", item["id"]));
+            assert_eq!((came.status, came.header("content-type")), (200, "image/jpeg"));
+            let small = image::load_from_memory(&came.body).unwrap();
+            assert_eq!((small.width(), small.height()), wanted);
+        }
+    }
+    let shadow = json!({"model": "demo", "shadow": true, "from_thumbnails": true});
+    let events = String::from_utf8(index(shadow).body).unwrap();
+    assert!(events.contains("\"indexed\":3,"), "{events}");
+}
+
+#[tokio::test]
 async fn mistakes_say_what_to_change() {
     let home = tempfile::tempdir().unwrap();
     indexed(home.path());

@@ -222,6 +222,60 @@ fn what_comes_changes_and_goes_meanwhile_ends_up_right() {
     same(&answers(&flip(&home)), &fresh(&home, &support::model()));
 }
 
+/// Small pictures are kept of what is there and of what comes, stand in for the files when those are gone, and go with their items.
+#[test]
+fn small_pictures_stand_in_for_files() {
+    let home = six();
+    let keeping = || IndexOptions { thumbnails: Some(96), ..options() };
+    let again = home.index(&keeping());
+    assert_eq!((again.indexed, again.duplicates, again.unchanged), (6, 6, 0), "{again:?}");
+    assert_eq!(home.index(&keeping()).unchanged, 6);
+    home.write("new.png", picture(60));
+    assert_eq!(home.index(&options()).indexed, 1, "one without");
+    let held = |name: &str| {
+        let item = home.collection.item_of(&home.key(name)).unwrap().unwrap();
+        home.collection.thumbnail(item.id).unwrap()
+    };
+    assert_eq!(held("2.png"), held("again.png"), "of the same bytes");
+    let small = image::load_from_memory(&held("0.png").unwrap()).unwrap();
+    let whole = image::load_from_memory(&picture(0)).unwrap();
+    assert!(small.width().min(small.height()) <= 96 && small.width() <= whole.width());
+    sound(&home);
+
+    let wanted = fresh(&home, DEMO);
+    for name in ["0.png", "1.png", "2.png", "3.png", "4.png", "again.png", "new.png"] {
+        home.remove(name);
+    }
+    let shadow = home.engine.shadow("test", Some(DEMO)).unwrap();
+    let small: [Box<dyn Source>; 1] = [Box::new(Items::small(home.collection.clone()))];
+    let summary = fill_from(&home, &shadow, &small);
+    assert_eq!((summary.indexed, summary.refused.len()), (6, 1), "{summary:?}");
+    assert!(summary.refused[0].reason.contains("--keep-thumbnails"), "{summary:?}");
+    home.collection.remove_keys(&[home.key("new.png")]).unwrap();
+    let flipped = answers(&flip(&home));
+    for (found, wanted) in flipped.iter().zip(&wanted) {
+        for (key, score) in found {
+            assert!((score - wanted[key]).abs() < 0.02, "{key}: {score} for {}", wanted[key]);
+        }
+    }
+    // A picture that changes takes the small one of the other with it; so does compaction what nothing names.
+    home.write("0.png", picture(99));
+    let flipped = home.engine.collection("test").unwrap();
+    let run = |options: &IndexOptions| {
+        ingest::index(&flipped, &[home.photos()], options, &Silent, &Cancel::default()).unwrap()
+    };
+    run(&options());
+    let id = flipped.item_of(&home.key("0.png")).unwrap().unwrap().id;
+    assert_eq!(flipped.thumbnail(id).unwrap(), None);
+    run(&keeping());
+    let kept = flipped.thumbnail(id).unwrap();
+    assert!(kept.is_some());
+    sound(&home);
+    home.engine.compact().unwrap();
+    assert_eq!(home.engine.collection("test").unwrap().thumbnail(id).unwrap(), kept);
+    sound(&home);
+}
+
 /// Does something to the collection between the listing and the writing of an image.
 struct Meddling<F> {
     inner: Box<dyn Source>,

@@ -143,6 +143,11 @@ fn item(n: u32) -> Item {
     serde_json::from_value(fields).unwrap()
 }
 
+/// Every third item has a small picture.
+fn thumbnail(n: u32) -> Option<Vec<u8>> {
+    n.is_multiple_of(3).then(|| vec![n as u8; n as usize % 50])
+}
+
 fn puts(record: &CollectionRecord, slots: std::ops::Range<u32>) -> Batch {
     let mut batch = Batch::default();
     batch.put_next_item(record.id, slots.end.into());
@@ -153,6 +158,9 @@ fn puts(record: &CollectionRecord, slots: std::ops::Range<u32>) -> Batch {
         batch.put_manifest(record.id, &item.key, &manifest).unwrap();
         batch.put_item(record.id, &item).unwrap();
         batch.put_vector(record.spaces[0].id, n, ItemId(n.into()), &vector(n));
+        if let Some(bytes) = thumbnail(n) {
+            batch.put_thumbnail(record.id, item.id, bytes);
+        }
     }
     batch
 }
@@ -167,6 +175,9 @@ fn held(store: &Store) -> Model {
             store.vectors(space).map(|row| row.map(|(slot, v)| (slot, v.vector)).unwrap()).collect();
         let items: Vec<u32> = store.items(record.id).map(|i| i.unwrap().id.0 as u32).collect();
         assert!(slots.keys().eq(&items), "every item has its vector");
+        for n in items {
+            assert_eq!(store.thumbnail(record.id, ItemId(n.into())).unwrap(), thumbnail(n), "of item {n}");
+        }
         let graph = store.graph(space).unwrap().map(|g| {
             assert!(g.bytes.iter().all(|b| *b == g.bytes.len() as u8));
             (g.bytes.len(), g.last_slot)

@@ -24,6 +24,7 @@ struct Kept {
     picture: u64,
     captions: Vec<String>,
     n: u64,
+    thumbnail: Option<Vec<u8>>,
 }
 
 /// What the encoder makes of every picture and caption there is.
@@ -85,7 +86,8 @@ impl Run {
             let mut payload = Payload::new();
             payload.insert("n".into(), n.into());
             let (key_again, captions_again) = (key.clone(), captions.clone());
-            kept.push((key_again, picture, captions_again, n));
+            let thumbnail = (self.dice.roll(3) == 0).then(|| vec![n as u8; self.dice.roll(5000) as usize]);
+            kept.push((key_again, picture, captions_again, n, thumbnail.clone()));
             batch.push(NewItem {
                 key,
                 hash,
@@ -99,13 +101,17 @@ impl Run {
                 payload,
                 pixels,
                 bytes: None,
+                thumbnail,
                 source: "s".into(),
                 stamp: "t".into(),
             });
         }
         let ids = collection.upsert(batch).unwrap();
         let first = self.given;
-        for ((key, picture, captions, n), id) in kept.into_iter().zip(ids) {
+        for ((key, picture, captions, n, thumbnail), id) in kept.into_iter().zip(ids) {
+            // Of a picture that stayed, so does what was kept.
+            let same = self.model.get(&key).filter(|old| old.picture == picture);
+            let thumbnail = thumbnail.or_else(|| same.and_then(|old| old.thumbnail.clone()));
             match self.model.get(&key) {
                 Some(old) => assert_eq!(old.id, id, "{key} keeps its id"),
                 None => {
@@ -113,7 +119,7 @@ impl Run {
                     self.given += 1;
                 }
             }
-            self.model.insert(key, Kept { id, picture, captions, n });
+            self.model.insert(key, Kept { id, picture, captions, n, thumbnail });
         }
         assert!(self.model.values().all(|kept| kept.id.0 < self.given), "ids are given without gaps");
     }
@@ -181,6 +187,9 @@ impl Run {
         let info = collection.info().unwrap();
         let captions: usize = self.model.values().map(|kept| kept.captions.len()).sum();
         assert_eq!((info.items, info.spaces[1].vectors), (self.model.len(), captions));
+        for kept in self.model.values() {
+            assert_eq!(collection.thumbnail(kept.id).unwrap(), kept.thumbnail);
+        }
         let items: BTreeMap<String, ItemId> =
             collection.items().map(Result::unwrap).map(|item| (item.key, item.id)).collect();
         assert!(

@@ -40,6 +40,7 @@ use tempfile::TempDir;
 ///   eyeshot index ~/Pictures --captions blip --captioner Salesforce/blip-image-captioning-base
 ///   eyeshot index ~/Pictures --model NEW --shadow     another model's vectors, beside those that go on serving; then:
 ///   eyeshot collection flip default                   the switch
+///   eyeshot index s3://bucket --keep-thumbnails       keep small pictures; later: index --model NEW --shadow --from-thumbnails
 ///
 /// Buckets are asked as their own tools ask: s3:// reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_REGION,
 /// AWS_ENDPOINT_URL (for stores that are not Amazon's), AWS_NO_SIGN_REQUEST=1 (for public buckets); gs:// reads
@@ -77,6 +78,15 @@ pub(super) struct IndexVerb {
     /// where they lie. A rerun takes what is missing
     #[arg(long, env = "EYESHOT_SHADOW", value_parser = FalseyValueParser::new(), conflicts_with_all = ["dry_run", "prune"])]
     shadow: bool,
+    /// Keep a small picture of each image, its shorter side PX pixels [default: 336]: the page shows them where the images can't be
+    /// reached, and a later model can be tried on them. Images without one are taken once more
+    #[arg(long, value_name = "PX", env = "EYESHOT_KEEP_THUMBNAILS", num_args = 0..=1, default_missing_value = "336",
+          require_equals = true, conflicts_with = "shadow")]
+    keep_thumbnails: Option<u32>,
+    /// With --shadow, embed the small pictures that --keep-thumbnails kept, rather than fetch every image again
+    #[arg(long, env = "EYESHOT_FROM_THUMBNAILS", value_parser = FalseyValueParser::new(), requires = "shadow",
+          conflicts_with = "sources")]
+    from_thumbnails: bool,
     /// Take only part I of N, told by a hash of the key, to share the work among N runs (I from 0)
     #[arg(long, value_name = "I/N", env = "EYESHOT_SHARD")]
     shard: Option<String>,
@@ -138,7 +148,10 @@ impl IndexVerb {
             if shadow.is_none() {
                 return Err(Error::invalid("no SOURCE", format!("expected {FORMS}")));
             }
-            sources.push(Box::new(Items::of(collection.clone())));
+            sources.push(Box::new(match self.from_thumbnails {
+                true => Items::small(collection.clone()),
+                false => Items::of(collection.clone()),
+            }));
         }
         if collection.model() == DEFAULT_MODEL && self.model.is_none() && shadow.is_none() {
             eprintln!(
@@ -169,6 +182,7 @@ impl IndexVerb {
         Ok(IndexOptions {
             captions: if self.says(CaptionsName::None) { Captions::None } else { Captions::Sidecar },
             prune: self.prune,
+            thumbnails: self.keep_thumbnails,
             shard: self.shard.as_deref().map(str::parse::<Shard>).transpose()?,
             dry_run: self.dry_run,
             errors,

@@ -320,6 +320,16 @@ impl Collection {
         self.shelf().read_for(&item.key, &item.hash, item.size, caller)
     }
 
+    /// The small picture that was kept of an item; None where none was, or where it is damaged.
+    pub fn thumbnail(&self, item: ItemId) -> Result<Option<Vec<u8>>> {
+        self.store.thumbnail(self.record.id, item)
+    }
+
+    /// Whether a small picture of an item was kept.
+    pub fn has_thumbnail(&self, item: ItemId) -> Result<bool> {
+        self.store.has_thumbnail(self.record.id, item)
+    }
+
     /// Where its pictures lie.
     pub(super) fn shelf(&self) -> Shelf {
         Shelf { store: self.store.clone(), collection: self.record.id, afar: self.afar.clone() }

@@ -9,7 +9,7 @@
 //! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch (`embed`), writes records, vectors and manifest in one atomic batch, then makes it visible.
-//!    `captions` writes some from pictures, and drops those that lie, where ingestion asks for it.
+//!    `captions` writes some from pictures, and drops those that lie, where ingestion asks for it; `small` makes pictures small.
 //!    `shadow` holds another model's vectors of the same items, until they serve.
 //! 6. `filter`     conditions to an allowed set, by the index of items' `fields`; `words` to items, by their `keywords`.
 //! 7. `query`      terms to a vector, `sides` searched within the allowed set and fused, hits dressed.
@@ -51,6 +51,7 @@ mod refetch;
 mod rerank;
 mod shadow;
 mod sides;
+mod small;
 mod space;
 mod timing;
 mod upsert;
@@ -76,6 +77,7 @@ pub use recall::{RECALLS, Recalled};
 pub use refetch::Refetch;
 pub use rerank::fused;
 pub use shadow::{EmbeddedBeside, Shadow};
+pub use small::{thumbnail_covering, thumbnail_within};
 pub use timing::{BOUNDS, Timed};
 pub use upsert::{Embedded, Fresh, NewItem};
 

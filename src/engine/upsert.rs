@@ -39,6 +39,8 @@ pub struct NewItem {
     pub pixels: Option<Pixels>,
     /// The file's bytes, where it has no other home and is to be kept.
     pub bytes: Option<Arc<[u8]>>,
+    /// A small picture of it, to be kept ([`Collection::thumbnail`]).
+    pub thumbnail: Option<Vec<u8>>,
     /// The URI of the source that listed it.
     pub source: String,
     /// What changes when the file does.
@@ -177,8 +179,10 @@ impl Collection {
         let Encoded { new, image, captions } = one;
         // What is searched is what is kept, so that a score is the same after a restart.
         let image = store::kept(&image);
+        let mut changed = false;
         let id = match self.manifest(&new.key)? {
             Some(manifest) => {
+                changed = manifest.hash != new.hash;
                 self.retire(manifest.item, &new, batch, visible)?;
                 manifest.item
             }
@@ -187,6 +191,11 @@ impl Collection {
                 ItemId(next.item - 1)
             }
         };
+        match new.thumbnail {
+            Some(bytes) => batch.put_thumbnail(self.record.id, id, bytes),
+            None if changed => batch.remove_thumbnail(self.record.id, id),
+            None => {}
+        }
         let row = next.image_slot;
         batch.put_vector(self.images.record.id, row, id, &image);
         visible.images.push((row, id, image));

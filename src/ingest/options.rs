@@ -9,6 +9,9 @@ use crate::types::ContentHash;
 use std::str::FromStr;
 use std::sync::Arc;
 
+/// How many pixels a side small pictures may have.
+const THUMBNAILS: std::ops::RangeInclusive<u32> = 32..=2048;
+
 /// The settings of one run.
 #[derive(Clone, Debug)]
 pub struct IndexOptions {
@@ -22,6 +25,8 @@ pub struct IndexOptions {
     pub describer: Option<Arc<Describer>>,
     /// The collection's shadow, where the run fills that: items that are there get its model's vectors beside those that serve.
     pub shadow: Option<Arc<Shadow>>,
+    /// How many pixels the shorter side of a small picture has that is kept of each image; None for no pictures.
+    pub thumbnails: Option<u32>,
     /// Whether items of these sources are removed when their image is gone.
     pub prune: bool,
     /// Which part of the images this run does; None for all.
@@ -49,6 +54,7 @@ impl Default for IndexOptions {
             captions: Captions::Sidecar,
             describer: None,
             shadow: None,
+            thumbnails: None,
             prune: false,
             shard: None,
             dry_run: false,
@@ -97,6 +103,14 @@ impl IndexOptions {
             | IndexOptions { shadow: Some(_), captions: Captions::None, .. } => {
                 let what = "captions for a shadow, which has those that the items have";
                 Err(Error::invalid(what, "leave --captions to a run without --shadow"))
+            }
+            IndexOptions { shadow: Some(_), thumbnails: Some(_), .. } => {
+                let what = "keeping small pictures while a shadow is filled";
+                Err(Error::invalid(what, "leave --keep-thumbnails to a run without --shadow"))
+            }
+            IndexOptions { thumbnails: Some(side), .. } if !THUMBNAILS.contains(side) => {
+                let fix = format!("expected {} to {}", THUMBNAILS.start(), THUMBNAILS.end());
+                Err(Error::invalid(format!("small pictures of {side} pixels"), fix))
             }
             IndexOptions { workers: 0, .. } => {
                 Err(Error::invalid("0 threads to decode", "expected at least 1"))

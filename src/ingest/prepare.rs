@@ -7,7 +7,7 @@ use super::report::{Refusal, reason, tries};
 use super::sidecar;
 use super::sources::{Entry, Fetched, Source};
 use super::target::{CHANGED, Target};
-use crate::engine::{Collection, Describer, Gate, Held, NewItem, Sketch, decode};
+use crate::engine::{Collection, Describer, Gate, Held, NewItem, Sketch, decode, thumbnail_covering};
 use crate::error::{Error, Result};
 use crate::types::ContentHash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -104,14 +104,15 @@ impl<'a> Workshop<'a> {
     /// How many pixels a side all that look at an image make of it; None for as many as there are.
     fn enough(&self, describer: Option<&Arc<Describer>>) -> Result<Option<u32>, Fault> {
         let described = describer.map_or(Some(0), |describer| describer.enough());
-        Ok(self.target.enough()?.zip(described).map(|(encoder, describer)| encoder.max(describer)))
+        let kept = self.options.thumbnails.unwrap_or(0);
+        Ok(self.target.enough()?.zip(described).map(|(encoder, describer)| encoder.max(describer).max(kept)))
     }
 
     fn item(&self, task: &Task, fetched: &Fetched) -> Result<Prepared, Fault> {
         let Task { source, entry } = task;
         let limits = &self.options.limits;
         let said = sidecar::read(&fetched.sidecars, self.options.captions).map_err(Fault::OfImage)?;
-        let hash = ContentHash::of(&fetched.bytes);
+        let hash = fetched.hash.unwrap_or_else(|| ContentHash::of(&fetched.bytes));
         let mut item = NewItem {
             key: entry.key.clone(),
             hash,
@@ -125,6 +126,7 @@ impl<'a> Workshop<'a> {
             payload: said.payload,
             pixels: None,
             bytes: None,
+            thumbnail: None,
             source: source.name().to_owned(),
             stamp: entry.stamp.clone(),
         };
@@ -135,9 +137,11 @@ impl<'a> Workshop<'a> {
         if let Some(known) = &known {
             (item.width, item.height, item.format) = (known.width, known.height, known.format.clone());
             (item.taken, item.exif) = (known.taken, known.exif.clone());
+            item.thumbnail = self.target.thumbnail(known)?;
         }
         let describer = self.options.describer.as_ref().filter(|describer| describer.wants(&item.captions));
-        if known.is_some() && describer.is_none() {
+        let shown = self.options.thumbnails.filter(|_| item.thumbnail.is_none());
+        if known.is_some() && describer.is_none() && shown.is_none() {
             return Ok(Prepared { item, sketch: None });
         }
         let opened = decode::open(&fetched.bytes, limits).map_err(Fault::OfImage)?;
@@ -145,6 +149,10 @@ impl<'a> Workshop<'a> {
         let _pixels = self.pixels.hold(opened.memory);
         let image = opened.decode_for(self.enough(describer)?).map_err(Fault::OfImage)?;
         let sketch = describer.map(|describer| describer.prepare(&image)).transpose()?;
+        item.thumbnail = match shown {
+            Some(side) => Some(thumbnail_covering(&image, side)?),
+            None => item.thumbnail,
+        };
         if known.is_none() {
             item.pixels = Some(self.target.prepare(&image)?);
             (item.width, item.height, item.format) = (facts.width, facts.height, facts.format.to_owned());

@@ -7,7 +7,7 @@ use super::options::IndexOptions;
 use super::sources::Entry;
 use crate::engine::{self, Collection, EmbeddedBeside, Fresh, NewItem, Pixels, Shadow};
 use crate::error::Result;
-use crate::types::{ContentHash, Item};
+use crate::types::{ContentHash, Item, ItemId};
 use image::RgbImage;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub(super) const CHANGED: &str =
 pub(super) struct Target<'a> {
     collection: &'a Collection,
     shadow: Option<&'a Arc<Shadow>>,
+    /// How large a picture is kept of each image, where one is.
+    thumbnails: Option<u32>,
 }
 
 /// A batch with its vectors, ready to be written.
@@ -55,19 +57,29 @@ pub(super) enum Due {
 
 impl<'a> Target<'a> {
     pub fn of(collection: &'a Collection, options: &'a IndexOptions) -> Self {
-        Target { collection, shadow: options.shadow.as_ref() }
+        Target { collection, shadow: options.shadow.as_ref(), thumbnails: options.thumbnails }
     }
 
     /// What is to be done with an entry, as it is listed.
     pub fn due(&self, entry: &Entry) -> Result<Due> {
         let manifest = self.collection.manifest(&entry.key)?;
         Ok(match (self.shadow, manifest) {
-            (None, Some(known)) if known.stamp == entry.stamp => Due::Nothing,
+            (None, Some(known)) if known.stamp == entry.stamp && self.is_shown(known.item)? => Due::Nothing,
             (None, _) => Due::Fetch,
             (Some(shadow), Some(known)) if shadow.has(known.item) => Due::Nothing,
             (Some(_), Some(_)) => Due::Fetch,
             (Some(_), None) => Due::Refuse(NEW),
         })
+    }
+
+    /// Whether an item has the small picture that is to be kept of it.
+    fn is_shown(&self, item: ItemId) -> Result<bool> {
+        self.thumbnails.map_or(Ok(true), |_| self.collection.has_thumbnail(item))
+    }
+
+    /// The small picture of an item with the same bytes, where one is to be kept and has been.
+    pub fn thumbnail(&self, known: &Item) -> Result<Option<Vec<u8>>> {
+        self.thumbnails.map_or(Ok(None), |_| self.collection.thumbnail(known.id))
     }
 
     /// Whether an image with these bytes can be taken, where its entry was due.

@@ -47,7 +47,7 @@ pub use kind::Kind;
 pub use llama::Quantize;
 pub use llava::{Llava, Piece, Prompt, Seen, Session, View};
 pub use options::{DTypeChoice, DeviceChoice, ModelOptions};
-pub use preprocess::Pixels;
+pub use preprocess::{Filter, Pixels, scale};
 pub use progress::{Progress, Silent};
 pub use weights::TensorRow;
 

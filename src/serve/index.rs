@@ -82,6 +82,10 @@ impl Run {
         if request.sources.is_empty() && !request.shadow {
             return Err(Error::invalid("no sources", "name at least one folder"));
         }
+        if request.from_thumbnails && !(request.shadow && request.sources.is_empty()) {
+            let fix = "leave the sources out, and set shadow";
+            return Err(Error::invalid("from_thumbnails with sources, or without shadow", fix));
+        }
         let name = convert::collection_name(&request.collection);
         let model = Some(request.model.as_str()).filter(|model| !model.is_empty());
         let collection = match request.shadow {
@@ -91,14 +95,16 @@ impl Run {
         let within = |source: &String| app.sources.within(&path(source)?, &collection);
         let folders: Vec<PathBuf> = request.sources.iter().map(within).collect::<Result<_>>()?;
         let sources: Vec<Box<dyn Source>> = match folders.is_empty() {
+            true if request.from_thumbnails => vec![Box::new(Items::small(collection.clone()))],
             true => vec![Box::new(Items::of(collection.clone()))],
             false => ingest::open_folders(&folders)?,
         };
         let shadow = request.shadow.then(|| app.engine.shadow(name, model)).transpose()?;
         let captions = if request.without_captions { Captions::None } else { Captions::Sidecar };
         let meter = Some(app.meter.clone());
-        let options =
-            IndexOptions { captions, shadow, prune: request.prune, meter, ..IndexOptions::default() };
+        let thumbnails = (request.thumbnails > 0).then_some(request.thumbnails);
+        let prune = request.prune;
+        let options = IndexOptions { captions, shadow, prune, thumbnails, meter, ..IndexOptions::default() };
         Ok(Run { collection, sources, options })
     }
 

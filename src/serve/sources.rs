@@ -77,6 +77,20 @@ impl Sources {
         }
     }
 
+    /// Bytes to make a picture of at most `size` pixels a side from: the small one that was kept, where it is large enough or nothing
+    /// else is to be had.
+    pub fn small(&self, item: &Item, collection: &Collection, size: u32, caller: &Caller) -> Result<Vec<u8>> {
+        let Some(kept) = collection.thumbnail(item.id)? else {
+            return self.picture(item, collection, caller);
+        };
+        let longest = |width: u32, height: u32| width.max(height);
+        let facts = decode::open(&kept, &decode::Limits::default())?.facts;
+        match longest(facts.width, facts.height) >= size.min(longest(item.width, item.height)) {
+            true => Ok(kept),
+            false => self.picture(item, collection, caller).or(Ok(kept)),
+        }
+    }
+
     /// Whether a path that is not there would lie within a root, by the names on it.
     fn contains(&self, path: &Path, collection: &Collection) -> bool {
         let plain = path.components().all(|part| !matches!(part, Component::ParentDir | Component::CurDir));

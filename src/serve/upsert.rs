@@ -229,6 +229,7 @@ fn prepare(
         payload: request.payload.map(convert::payload).transpose()?.unwrap_or_default(),
         pixels: None,
         bytes: (homeless && app.keep_uploads).then(|| Arc::from(bytes.as_slice())),
+        thumbnail: None,
         source: SOURCE.to_owned(),
         stamp: hash.to_string(),
     };
@@ -274,6 +275,7 @@ fn again(item: &NewItem) -> NewItem {
         payload: item.payload.clone(),
         pixels: item.pixels.clone(),
         bytes: item.bytes.clone(),
+        thumbnail: item.thumbnail.clone(),
         source: item.source.clone(),
         stamp: item.stamp.clone(),
     }

@@ -8,7 +8,8 @@
 //! | 4, 8 | the end: 0, and how many frames there were |
 //! | 32 | BLAKE3 of all before |
 //!
-//! A block's value is the block itself, and a graph's is its last slot and its bytes: a backup stands alone.
+//! A block's value is the block itself, a graph's is its last slot and its bytes, and a small picture's is the picture: a backup stands
+//! alone.
 
 use super::Store;
 use super::key::Key;
@@ -83,6 +84,9 @@ impl Store {
                 Part::Graph(space, graph) => {
                     let value: [&[u8]; 2] = [&graph.last_slot.to_le_bytes(), &graph.bytes];
                     frames.frame(&Key::graph(space), &value).map_err(failed)
+                }
+                Part::Thumbnail(collection, item, bytes) => {
+                    frames.frame(&Key::thumbnail(collection, item), &[&bytes]).map_err(failed)
                 }
             })?;
         }

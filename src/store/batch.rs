@@ -15,6 +15,8 @@ pub struct Batch {
     pub(super) gone: Vec<(u32, u32)>,
     /// For each space that gets vectors, the first slot behind them.
     pub(super) next_slots: BTreeMap<u32, u32>,
+    /// Small pictures of items, by collection.
+    pub(super) thumbnails: BTreeMap<u32, Vec<(ItemId, Vec<u8>)>>,
 }
 
 impl Batch {
@@ -41,10 +43,11 @@ impl Batch {
         Ok(())
     }
 
-    /// Takes an item away, with its hash and its manifest entry.
+    /// Takes an item away, with its hash, its manifest entry and its small picture.
     pub fn remove_item(&mut self, collection: u32, item: &Item) {
         self.remove(Key::item(collection, item.id));
         self.remove(Key::manifest(collection, &item.key));
+        self.remove_thumbnail(collection, item.id);
         self.remove_hash(collection, item);
     }
 
@@ -57,6 +60,16 @@ impl Batch {
     pub fn put_manifest(&mut self, collection: u32, uri: &str, manifest: &Manifest) -> Result<()> {
         self.put(Key::manifest(collection, uri), record::json(manifest)?);
         Ok(())
+    }
+
+    /// A small picture of an item that is there, or that the batch puts.
+    pub fn put_thumbnail(&mut self, collection: u32, item: ItemId, bytes: Vec<u8>) {
+        self.thumbnails.entry(collection).or_default().push((item, bytes));
+    }
+
+    /// Takes an item's small picture away.
+    pub fn remove_thumbnail(&mut self, collection: u32, item: ItemId) {
+        self.remove(Key::thumbnail(collection, item));
     }
 
     /// One vector of a space, in a slot that was never used: at or behind [`Store::next_slot`](super::Store::next_slot).

@@ -22,7 +22,8 @@ use half::slice::HalfFloatSliceExt;
 pub const SLOTS: u32 = 256;
 
 const MAGIC: &[u8; 4] = b"EYB1";
-const SUM: usize = 16;
+/// Bytes of a checksum.
+pub(super) const SUM: usize = 16;
 
 /// The vectors of slots `number * SLOTS ..`, by slot.
 pub(super) struct Block {
@@ -105,7 +106,8 @@ pub(super) fn from_halves(bytes: &[u8]) -> Vec<f32> {
     vector
 }
 
-fn sum(bytes: &[u8]) -> [u8; SUM] {
+/// BLAKE3, its first half.
+pub(super) fn sum(bytes: &[u8]) -> [u8; SUM] {
     let mut half = [0; SUM];
     half.iter_mut().zip(blake3::hash(bytes).as_bytes()).for_each(|(to, from)| *to = *from);
     half

@@ -4,7 +4,8 @@
 //! 2. Every vector, sealed or not, is whole, finite, of its space's length, in a slot that was given, and of an item that is.
 //! 3. An item has one vector of its picture in each image space, and one of each caption in each caption space; or, in a shadow,
 //!    none at all.
-//! 4. A tombstone stands for a sealed vector; a graph is the one that was published.
+//! 4. A small picture is whole, and of an item that is.
+//! 5. A tombstone stands for a sealed vector; a graph is the one that was published.
 
 use super::Store;
 use super::block::Block;
@@ -65,6 +66,7 @@ impl Check<'_> {
         }
         let captions = self.items(record.id);
         self.manifests(record.id);
+        self.thumbnails(record.id, &captions);
         self.hashes(record.id);
         for space in &record.spaces {
             let held = self.space(space, &captions);
@@ -165,6 +167,20 @@ impl Check<'_> {
             let item = self.get(&Key::item(collection, manifest.item)).and_then(|v| record::item(&v).ok());
             if item.is_none_or(|item| item.key != uri) {
                 self.note(format!("the manifest of {uri} names item {}, which is not it", manifest.item));
+            }
+        }
+    }
+
+    fn thumbnails(&mut self, collection: u32, items: &HashMap<ItemId, usize>) {
+        for row in self.live.rows.scan(Key::thumbnails(collection)) {
+            let Some((key, _)) = self.read(row) else { break };
+            let id = record::item_in_key(&key, Key::OWNER);
+            let id = id.unwrap_or_else(|e| self.noted(e, ItemId(u64::MAX)));
+            if !items.contains_key(&id) {
+                self.note(format!("a small picture is of item {id}, which is not there"));
+            }
+            if let Err(e) = self.live.thumbnail(collection, id) {
+                self.note(reason(e));
             }
         }
     }

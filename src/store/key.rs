@@ -8,6 +8,7 @@
 //! | `I` collection item | [`Item`](crate::types::Item) |
 //! | `M` collection URI | [`Manifest`](super::Manifest) |
 //! | `H` collection hash item | nothing: the key says that the item's file has these bytes |
+//! | `T` collection item | where the item's small picture stands in the collection's file, and its checksum |
 //! | `S` space | the first slot never used, u32 |
 //! | `V` space slot | a vector not sealed yet: [`VectorRecord`](super::VectorRecord) |
 //! | `B` space block | where the sealed vectors of 256 slots stand in the space's file |
@@ -25,7 +26,9 @@ impl Key {
     /// Bytes of the kind and the owner, in front of what is looked up.
     pub const OWNER: usize = 5;
     /// The kinds that collections own, but for their names.
-    pub const OF_COLLECTIONS: [u8; 4] = [b'X', b'I', b'M', b'H'];
+    pub const OF_COLLECTIONS: [u8; 5] = [b'X', b'I', b'M', b'H', b'T'];
+    /// Those of them that say all there is; the others name pieces of files.
+    pub const WHOLE: [u8; 4] = [b'X', b'I', b'M', b'H'];
     /// The kinds that spaces own.
     pub const OF_SPACES: [u8; 5] = [b'S', b'V', b'B', b'D', b'G'];
 
@@ -71,6 +74,14 @@ impl Key {
 
     pub fn hash(collection: u32, hash: &ContentHash, id: ItemId) -> Vec<u8> {
         [&Self::hashes(collection, hash)[..], &id.0.to_be_bytes()].concat()
+    }
+
+    pub fn thumbnails(collection: u32) -> Vec<u8> {
+        of(b'T', collection)
+    }
+
+    pub fn thumbnail(collection: u32, item: ItemId) -> Vec<u8> {
+        [&Self::thumbnails(collection)[..], &item.0.to_be_bytes()].concat()
     }
 
     pub fn vectors(space: u32) -> Vec<u8> {

@@ -6,6 +6,7 @@
 //! | `current` | names the live generation and its format; replaced by one rename |
 //! | `gen-N/rows/` | the rows of generation N |
 //! | `gen-N/vectors-S`, `gen-N/graph-S-G` | the sealed blocks and the graph of space S |
+//! | `gen-N/thumbnails-C` | small pictures of collection C's items |
 //! | `uploads/C/HASH` | files that came as bytes into collection C |
 //!
 //! Compaction writes the next generation beside the live one and then renames `current`: whenever it is stopped, one of the

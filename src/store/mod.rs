@@ -7,7 +7,7 @@
 //! 5. `seal`       moves vectors from rows into blocks of 256; `graph` publishes what can be built again from them.
 //! 6. `compact`    copies everything into a fresh generation and makes it the live one; `sweep` removes what nothing names.
 //! 7. `backup` and `restore` carry collections as one file, and `check` reads all there is and lists what is wrong.
-//! 8. `uploads`    keeps files that came as bytes and have no other home.
+//! 8. `uploads`    keeps files that came as bytes and have no other home, `thumbnails` small pictures of items.
 //! 9. this file opens the store, commits batches, and answers look-ups and scans.
 //!
 //! Committed means flushed: when [`Store::commit`] returns, a killed process or a failed power supply loses nothing of the
@@ -31,6 +31,7 @@ mod restore;
 mod rows;
 mod seal;
 mod sweep;
+mod thumbnails;
 mod uploads;
 
 pub use backup::BackedUp;
@@ -102,6 +103,10 @@ impl Store {
         for (space, next) in batch.next_slots {
             let next = next.max(live.next_slot(space)?);
             changes.push((Key::next_slot(space), Some(next.to_be_bytes().to_vec())));
+        }
+        for (collection, new) in &batch.thumbnails {
+            changes.extend(live.append_thumbnails(*collection, new)?);
+            live.sync_thumbnails(*collection)?;
         }
         live.rows.apply(changes)?;
         live.rows.flush()

@@ -7,7 +7,8 @@ use super::key::Key;
 use super::record::{self, CollectionRecord, Place};
 use super::rows::Change;
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use crate::types::ItemId;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// One piece of a collection.
@@ -18,6 +19,8 @@ pub(super) enum Part {
     Block(u32, Block),
     /// The graph of a space.
     Graph(u32, GraphRecord),
+    /// The small picture of a collection's item.
+    Thumbnail(u32, ItemId, Vec<u8>),
 }
 
 /// Hands all parts of a collection to `take`, but for its name.
@@ -26,12 +29,21 @@ pub(super) fn of_collection(
     record: &CollectionRecord,
     take: &mut dyn FnMut(Part) -> Result<()>,
 ) -> Result<()> {
-    let own = Key::OF_COLLECTIONS.map(|kind| Key::owned(kind, record.id));
+    let own = Key::WHOLE.map(|kind| Key::owned(kind, record.id));
     let spaces = record.all_spaces().flat_map(|s| [Key::next_slot(s.id), Key::vectors(s.id)]);
     for prefix in own.into_iter().chain(spaces) {
         for row in live.rows.scan(prefix) {
             let (key, value) = row?;
             take(Part::Row(key.to_vec(), value.to_vec()))?;
+        }
+    }
+    for row in live.rows.scan(Key::thumbnails(record.id)) {
+        let item = record::item_in_key(&row?.0, Key::OWNER)?;
+        match live.thumbnail(record.id, item) {
+            Ok(Some(bytes)) => take(Part::Thumbnail(record.id, item, bytes))?,
+            // It can be made again.
+            Ok(None) | Err(Error::Corrupt { .. }) => {}
+            Err(e) => return Err(e),
         }
     }
     for space in record.all_spaces().map(|s| s.id) {
@@ -54,6 +66,8 @@ pub(super) struct Intake<'a> {
     changes: Vec<Change>,
     bytes: usize,
     ends: HashMap<u32, u64>,
+    /// Whose small pictures were put.
+    shown: BTreeSet<u32>,
 }
 
 /// What is gathered before it is written.
@@ -61,7 +75,7 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 
 impl<'a> Intake<'a> {
     pub fn into(live: &'a Generation) -> Self {
-        Intake { live, changes: Vec::new(), bytes: 0, ends: HashMap::new() }
+        Intake { live, changes: Vec::new(), bytes: 0, ends: HashMap::new(), shown: BTreeSet::new() }
     }
 
     pub fn take(&mut self, part: Part) -> Result<()> {
@@ -80,6 +94,11 @@ impl<'a> Intake<'a> {
                 let pointer = graph::write_file(self.live, space, 0, graph.last_slot, write)?;
                 self.put(Key::graph(space), record::json(&pointer)?)
             }
+            Part::Thumbnail(collection, item, bytes) => {
+                self.shown.insert(collection);
+                let rows = self.live.append_thumbnails(collection, &[(item, bytes)])?;
+                rows.into_iter().try_for_each(|(key, value)| self.put(key, value.unwrap_or_default()))
+            }
         }
     }
 
@@ -87,6 +106,7 @@ impl<'a> Intake<'a> {
     pub fn finish(mut self) -> Result<()> {
         self.write()?;
         self.ends.keys().try_for_each(|space| self.live.sync_blocks(*space))?;
+        self.shown.iter().try_for_each(|collection| self.live.sync_thumbnails(*collection))?;
         self.live.rows.flush()
     }
 

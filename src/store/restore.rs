@@ -120,6 +120,7 @@ impl Owners {
                 let last_slot = u32::from_le_bytes(*last_slot);
                 Part::Graph(new, GraphRecord { bytes: bytes.to_vec(), last_slot })
             }
+            b'T' => Part::Thumbnail(new, record::item_in_key(&key, Key::OWNER)?, value),
             _ => {
                 key.splice(1..Key::OWNER, new.to_be_bytes());
                 Part::Row(key, value)

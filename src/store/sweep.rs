@@ -8,6 +8,7 @@ use super::rows::Change;
 use crate::error::Result;
 use std::collections::HashSet;
 use std::fs;
+use std::path::PathBuf;
 
 /// Rows removed at a time.
 const AT_ONCE: usize = 1024;
@@ -32,7 +33,7 @@ impl Store {
             live.rows.flush()?;
         }
         self.sweep_uploads(&collections);
-        sweep_files(&live, &spaces)
+        sweep_files(&live, &collections, &spaces)
     }
 
     /// The spaces that collections list.
@@ -73,8 +74,8 @@ fn remove_all(live: &Generation, prefix: Vec<u8>) -> Result<()> {
     }
 }
 
-fn sweep_files(live: &Generation, spaces: &HashSet<u32>) -> Result<()> {
-    let mut kept = HashSet::new();
+fn sweep_files(live: &Generation, collections: &HashSet<u32>, spaces: &HashSet<u32>) -> Result<()> {
+    let mut kept: HashSet<PathBuf> = collections.iter().map(|c| live.thumbnails_file(*c)).collect();
     for space in spaces {
         kept.insert(live.blocks_file(*space));
         if let Some(Ok(pointer)) = live.rows.get(&Key::graph(*space))?.map(|row| record::graph(&row)) {

@@ -119,7 +119,11 @@ impl Source for Objects {
         }
         let object: ObjectUri = entry.key.parse()?;
         let bytes = self.bucket.read(&object.key, limit)?;
-        Ok(Fetched { bytes, sidecars: sidecars(entry, |name| self.bucket.read(name, SIDECAR_BYTES))? })
+        Ok(Fetched {
+            bytes,
+            sidecars: sidecars(entry, |name| self.bucket.read(name, SIDECAR_BYTES))?,
+            hash: None,
+        })
     }
 
     fn lanes(&self) -> usize {

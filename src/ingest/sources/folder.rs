@@ -72,7 +72,7 @@ impl Source for Folder {
                 sidecars.push(Sidecar { name, kind, bytes });
             }
         }
-        Ok(Fetched { bytes, sidecars })
+        Ok(Fetched { bytes, sidecars, hash: None })
     }
 
     fn watched(&self) -> Option<&Path> {

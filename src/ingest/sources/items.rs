@@ -1,4 +1,5 @@
-//! The items of a collection, each from where it lies: files, buckets, URLs, tars, and bytes that were sent and kept.
+//! The items of a collection, each from where it lies: files, buckets, URLs, tars, and bytes that were sent and kept; or the small
+//! pictures that were kept of them.
 //!
 //! For a shadow that is to be filled without naming every place again. Only what has the bytes that were indexed is brought.
 
@@ -15,12 +16,18 @@ const LANES: usize = 8;
 pub struct Items {
     collection: Arc<Collection>,
     name: String,
+    small: bool,
 }
 
 impl Items {
     /// Those of `collection`.
     pub fn of(collection: Arc<Collection>) -> Self {
-        Items { name: format!("collection:{}", collection.name()), collection }
+        Items { name: format!("collection:{}", collection.name()), collection, small: false }
+    }
+
+    /// The small pictures that were kept of those of `collection`: nothing has to be fetched, nor be there any more.
+    pub fn small(collection: Arc<Collection>) -> Self {
+        Items { small: true, ..Items::of(collection) }
     }
 }
 
@@ -39,13 +46,22 @@ impl Source for Items {
     fn fetch(&self, entry: &Entry, _limit: u64) -> Result<Fetched> {
         let gone = || Error::gone("it was removed meanwhile");
         let item = self.collection.item_of(&entry.key)?.ok_or_else(gone)?;
+        if self.small {
+            let none = || {
+                Error::gone(
+                    "no small picture was kept of it: index it with --keep-thumbnails, or fill from its source",
+                )
+            };
+            let bytes = self.collection.thumbnail(item.id)?.ok_or_else(none)?;
+            return Ok(Fetched { bytes, sidecars: vec![], hash: Some(item.hash) });
+        }
         // No more bytes than were taken when it was indexed.
         let bytes = self.collection.picture(&item, &Caller::default()).map_err(|error| match error {
             // Other items lie elsewhere.
             Error::Forbidden { what, fix } => Error::gone(format!("{what}: {fix}")),
             error => error,
         })?;
-        Ok(Fetched { bytes, sidecars: vec![] })
+        Ok(Fetched { bytes, sidecars: vec![], hash: None })
     }
 
     fn lanes(&self) -> usize {

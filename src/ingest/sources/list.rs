@@ -154,7 +154,11 @@ impl Source for List {
             Err(_) if key.starts_with("file://") => folder::read(&uri::uri_to_path(key)?, limit)?,
             Err(_) => self.places.web.get(key)?,
         };
-        Ok(Fetched { bytes, sidecars: sidecars(entry, |name| Err(Error::image(format!("no {name}"))))? })
+        Ok(Fetched {
+            bytes,
+            sidecars: sidecars(entry, |name| Err(Error::image(format!("no {name}"))))?,
+            hash: None,
+        })
     }
 
     fn watched(&self) -> Option<&Path> {

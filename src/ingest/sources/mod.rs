@@ -30,6 +30,7 @@ use crate::engine::Patience;
 use crate::engine::bucket::Buckets;
 use crate::engine::web::Web;
 use crate::error::{Error, Result};
+use crate::types::ContentHash;
 use crate::types::uri::{self, ObjectUri};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -133,6 +134,8 @@ pub struct Fetched {
     pub bytes: Vec<u8>,
     /// Same-stem files that describe it, `.txt` first.
     pub sidecars: Vec<Sidecar>,
+    /// The hash of the file that the bytes are a small picture of; None where they are the file.
+    pub hash: Option<ContentHash>,
 }
 
 /// A file that describes an image.

@@ -152,6 +152,7 @@ impl Source for Tar {
         Ok(Fetched {
             bytes,
             sidecars: bucket::sidecars(entry, |name| Err(Error::image(format!("no {name}"))))?,
+            hash: None,
         })
     }
 }

@@ -143,16 +143,9 @@ impl Preprocess {
     }
 
     /// `image` scaled to exactly (height, width) by the recipe's filter, and nothing else done to it.
-    pub fn scale(&self, image: &image::RgbImage, (height, width): (u32, u32)) -> image::RgbImage {
-        let axis = |source: u32, scaled: u32| Axis {
-            source: source as usize,
-            scaled: scaled as usize,
-            kept: 0..scaled as usize,
-        };
+    pub fn scale(&self, image: &image::RgbImage, size: (u32, u32)) -> image::RgbImage {
         let filter = self.recipe.resize.map_or(Filter::Bicubic, |(_, filter)| filter);
-        let scaled =
-            resample(image.as_raw(), &axis(image.width(), width), &axis(image.height(), height), filter);
-        image::RgbImage::from_raw(width, height, scaled).unwrap_or_default()
+        scale(image, size, filter)
     }
 
     /// `image` in the middle of a square of colour `ground`.
@@ -192,6 +185,17 @@ impl Preprocess {
         }
         Pixels { values, height: height as u32, width: width as u32 }
     }
+}
+
+/// `image` scaled to exactly (height, width), as Pillow does it.
+pub fn scale(image: &image::RgbImage, (height, width): (u32, u32), filter: Filter) -> image::RgbImage {
+    let axis = |source: u32, scaled: u32| Axis {
+        source: source as usize,
+        scaled: scaled as usize,
+        kept: 0..scaled as usize,
+    };
+    let scaled = resample(image.as_raw(), &axis(image.width(), width), &axis(image.height(), height), filter);
+    image::RgbImage::from_raw(width, height, scaled).unwrap_or_default()
 }
 
 /// What happens to one picture.

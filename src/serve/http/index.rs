@@ -35,6 +35,13 @@ pub struct IndexBody {
     /// Re-embed the collection's items with another model, beside the vectors that go on serving, until it is flipped.
     #[serde(default)]
     shadow: bool,
+    /// Keep a small picture of each image, its shorter side so many pixels; 336 suits most models. Images that have none yet are
+    /// taken once more.
+    #[schema(minimum = 32, maximum = 2048)]
+    thumbnails: Option<u32>,
+    /// With `shadow` and no sources: embed the small pictures that were kept, rather than read every image again.
+    #[serde(default)]
+    from_thumbnails: bool,
 }
 
 /// A path or `file://` URI of the server's machine.
@@ -92,6 +99,8 @@ pub async fn post(
         without_captions: body.without_captions,
         prune: body.prune,
         shadow: body.shadow,
+        thumbnails: body.thumbnails.unwrap_or(0),
+        from_thumbnails: body.from_thumbnails,
     };
     let mut refused = vec![];
     let events = index::start(app, request, None).await?.map(move |told| Ok(event(told, &mut refused)));

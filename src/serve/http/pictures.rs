@@ -93,7 +93,7 @@ pub async fn thumbnail(
         if is_known(&headers, &tag) {
             return Ok(Ok((tag, None)));
         }
-        let read = || there.sources.picture(&item, &collection, caller);
+        let read = || there.sources.small(&item, &collection, size, caller);
         match there.thumbnails.get(item.hash, size, there.engine.memory(), read) {
             Ok(bytes) => Ok(Ok((tag, Some(bytes)))),
             Err(error) => Ok(Err(missing(error))),
