@@ -24,9 +24,16 @@ pub(super) struct Shared {
     /// Print JSON lines for scripts, one result a line
     #[arg(long, global = true, env = "EYESHOT_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
-    /// Where models run: auto, cpu, cuda, cuda:1
-    #[arg(long, global = true, value_name = "DEVICE", env = "EYESHOT_DEVICE", default_value = "auto")]
-    device: String,
+    /// Where models run: auto, cpu, cuda, cuda:1; of several with commas each embeds its share, and other models run on the first
+    #[arg(
+        long,
+        global = true,
+        value_name = "DEVICE",
+        env = "EYESHOT_DEVICE",
+        default_value = "auto",
+        value_delimiter = ','
+    )]
+    device: Vec<String>,
     /// Number type of the models: auto, f32, f16, bf16; int8 on CPUs, for encoders: two to three times as fast as f32
     #[arg(long, global = true, value_name = "TYPE", env = "EYESHOT_DTYPE", default_value = "auto")]
     dtype: String,
@@ -150,12 +157,21 @@ impl Shared {
         )
     }
 
+    /// How many devices embed.
+    pub fn devices(&self) -> usize {
+        self.device.len()
+    }
+
     /// How models are loaded.
     pub fn models(&self) -> Result<ModelOptions> {
-        let (device, dtype) = (self.device.parse()?, self.dtype.parse()?);
+        let mut devices = self.device.iter().map(|device| device.trim().parse());
+        let device = devices.next().transpose()?.unwrap_or_default();
+        let more_devices = devices.collect::<Result<_>>()?;
+        let dtype = self.dtype.parse()?;
         let quantize = self.quantize.as_deref().map(str::parse).transpose()?;
+        let offline = self.offline;
         let options =
-            ModelOptions { device, dtype, quantize, offline: self.offline, ..ModelOptions::default() };
+            ModelOptions { device, more_devices, dtype, quantize, offline, ..ModelOptions::default() };
         if let Some(instead) = options.instead() {
             SAID.call_once(|| eprintln!("{instead}"));
         }

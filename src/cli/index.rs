@@ -116,7 +116,7 @@ pub(super) struct IndexVerb {
     /// Say how busy each step was, which one limited, and what to try
     #[arg(short, long, env = "EYESHOT_VERBOSE", value_parser = FalseyValueParser::new())]
     verbose: bool,
-    /// Images to a batch of the model
+    /// Images to a batch of the model, on each device
     #[arg(long, value_name = "N", env = "EYESHOT_BATCH", default_value_t = IndexOptions::default().batch)]
     batch: usize,
     #[command(flatten)]
@@ -137,7 +137,7 @@ enum CaptionsName {
 
 impl IndexVerb {
     pub fn run(&self, shared: &Shared) -> Result<Outcome> {
-        let options = self.options()?;
+        let options = self.options(shared.devices())?;
         let mut sources = ingest::open(&self.sources, options.patience)?;
         let (engine, collection, _gone) = self.collection(shared)?;
         let shadow = match self.shadow {
@@ -175,7 +175,7 @@ impl IndexVerb {
         }
     }
 
-    fn options(&self) -> Result<IndexOptions> {
+    fn options(&self, devices: usize) -> Result<IndexOptions> {
         // The report of the last run may be where this one's goes, so it is read first.
         let only = self.retry_failed.as_deref().map(Failed::read).transpose()?.map(Arc::new);
         let errors = self.errors.as_deref().map(ErrorReport::create).transpose()?.map(Arc::new);
@@ -192,7 +192,7 @@ impl IndexVerb {
                 silence: Duration::from_secs(self.fetch_timeout),
                 whole: None,
             },
-            batch: self.batch,
+            batch: self.batch.saturating_mul(devices),
             limits: self.bounds.limits(),
             ..IndexOptions::default()
         })

@@ -133,8 +133,9 @@ impl Encoders {
         if let Some(encoder) = loaded.get(model) {
             return Ok(encoder.clone());
         }
-        let encoder = load(model, &self.options, self.progress.as_ref())?;
-        let encoder = Arc::new(Batched::new(Arc::new(encoder), self.serving.queue)?);
+        let on = |options: ModelOptions| load(model, &options, self.progress.as_ref());
+        let encoders = self.options.each_device().map(on).collect::<Result<_>>()?;
+        let encoder = Arc::new(Batched::new(encoders, self.serving.queue)?);
         loaded.insert(model.to_owned(), encoder.clone());
         Ok(encoder)
     }

@@ -1,7 +1,7 @@
 //! The queue before a model: those who wait at the same time share a forward pass.
 //!
 //! 1. A caller puts inputs into the line, all or none; a full line is an error that says when to come back.
-//! 2. One thread takes what waits, up to a batch, leaving out those whose caller has gone.
+//! 2. A thread takes what waits, up to a batch, leaving out those whose caller has gone; there is one a device.
 //! 3. The batch runs; where it fails, each input runs by itself, so that a poisoned one costs only itself.
 //! 4. Each result goes to its caller, who has been asleep.
 //!
@@ -123,12 +123,24 @@ impl<I: Send + 'static, O: Send + 'static> Queue<I, O> {
         options: QueueOptions,
         run: impl Fn(&[I]) -> Result<Vec<O>> + Send + 'static,
     ) -> Result<Self> {
+        Self::served_by(what, options, vec![run])
+    }
+
+    /// One line that each of `runs` serves, on a thread of its own.
+    pub fn served_by(
+        what: &'static str,
+        options: QueueOptions,
+        runs: Vec<impl Fn(&[I]) -> Result<Vec<O>> + Send + 'static>,
+    ) -> Result<Self> {
         let state = State { jobs: VecDeque::new(), load: Load::default(), closed: false };
         let line = Arc::new(Line { what, options, state: Mutex::new(state), changed: Condvar::new() });
-        let served = line.clone();
-        let thread = std::thread::Builder::new().name(format!("{what} queue"));
-        thread.spawn(move || served.serve(&run)).map_err(|e| Error::io("a new thread", e))?;
-        Ok(Queue { line })
+        let queue = Queue { line };
+        for run in runs {
+            let served = queue.line.clone();
+            let thread = std::thread::Builder::new().name(format!("{what} queue"));
+            thread.spawn(move || served.serve(&run)).map_err(|e| Error::io("a new thread", e))?;
+        }
+        Ok(queue)
     }
 
     /// The outputs for `inputs`, in order. Sleeps until they are there or their caller is found gone.

@@ -17,6 +17,8 @@ use std::str::FromStr;
 pub struct ModelOptions {
     /// Which device computes.
     pub device: DeviceChoice,
+    /// Which further ones take their share of what is embedded; other models are on the first alone.
+    pub more_devices: Vec<DeviceChoice>,
     /// In which numbers.
     pub dtype: DTypeChoice,
     /// How a language model's matrices are packed; None leaves them as `dtype`.
@@ -55,6 +57,12 @@ impl ModelOptions {
             }
         };
         Ok((device, dtype))
+    }
+
+    /// These options for one device after another.
+    pub fn each_device(&self) -> impl Iterator<Item = ModelOptions> + '_ {
+        let devices = std::iter::once(self.device).chain(self.more_devices.iter().copied());
+        devices.map(|device| ModelOptions { device, more_devices: vec![], ..self.clone() })
     }
 
     /// Whether encoders compute their products in 8 bits: where that was asked for, and this CPU has the instructions.
