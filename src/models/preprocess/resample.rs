@@ -212,33 +212,43 @@ fn vertical(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
 widest! {
     /// One row's kept pixels: at each of `starts`, a window of source pixels by its `weights`.
     fn along(row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]) {
+        // What eight pixels side by side come to is added up when some more windows have been gone through: what was just written in wide
+        // registers can't be read in others yet.
+        const SOME: usize = 16;
         let window = weights.len() / starts.len();
-        for ((start, weights), pixel) in
-            starts.iter().zip(weights.chunks_exact(window)).zip(out.chunks_exact_mut(3))
-        {
-            let (bytes, _) = row[start * 3..].as_chunks::<8>();
-            let (weights, _) = weights.as_chunks::<8>();
-            let mut sums = [[0i32; 8]; 3];
-            for (bytes, weights) in bytes.chunks_exact(3).zip(weights.chunks_exact(3)) {
-                for part in 0..3 {
-                    for lane in 0..8 {
-                        let product = i32::from(bytes[part][lane]).wrapping_mul(weights[part][lane]);
-                        sums[part][lane] = sums[part][lane].wrapping_add(product);
-                    }
+        let mut sums = [[[0i32; 8]; 3]; SOME];
+        let windows = starts.chunks(SOME).zip(weights.chunks(SOME * window));
+        for ((starts, weights), out) in windows.zip(out.chunks_mut(SOME * 3)) {
+            for ((start, weights), sums) in starts.iter().zip(weights.chunks_exact(window)).zip(&mut sums) {
+                *sums = products(&row[start * 3..], weights);
+            }
+            for (sums, pixel) in sums.iter().zip(out.chunks_exact_mut(3)) {
+                let sums = sums.as_flattened();
+                let four: [i32; 12] = std::array::from_fn(|at| sums[at].wrapping_add(sums[at + 12]));
+                let two: [i32; 6] = std::array::from_fn(|at| four[at].wrapping_add(four[at + 6]));
+                for (colour, value) in pixel.iter_mut().enumerate() {
+                    *value = round(two[colour].wrapping_add(two[colour + 3]));
                 }
             }
-            sum_up(&sums, pixel);
         }
     }
 }
 
-/// What eight pixels side by side come to: apart from the loop, which keeps its registers so.
-#[inline(never)]
-fn sum_up(sums: &[[i32; 8]; 3], pixel: &mut [u8]) {
-    let (pixels, _) = sums.as_flattened().as_chunks::<3>();
-    for (colour, value) in pixel.iter_mut().enumerate() {
-        *value = round(pixels.iter().map(|pixel| pixel[colour]).sum());
+/// The pixels of a window by its weights, eight side by side.
+#[inline(always)]
+fn products(bytes: &[u8], weights: &[i32]) -> [[i32; 8]; 3] {
+    let (bytes, _) = bytes.as_chunks::<8>();
+    let (weights, _) = weights.as_chunks::<8>();
+    let mut sums = [[0i32; 8]; 3];
+    for (bytes, weights) in bytes.chunks_exact(3).zip(weights.chunks_exact(3)) {
+        for part in 0..3 {
+            for lane in 0..8 {
+                let product = i32::from(bytes[part][lane]).wrapping_mul(weights[part][lane]);
+                sums[part][lane] = sums[part][lane].wrapping_add(product);
+            }
+        }
     }
+    sums
 }
 
 widest! {
