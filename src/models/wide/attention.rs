@@ -2,8 +2,10 @@
 //! first-level cache.
 
 use super::aligned::Aligned;
+use super::assert_fits;
 use super::floats::{Kernel, Work};
 use super::place::Place;
+use super::rows::{Rows, RowsMut};
 use crate::models::act::exp;
 use crate::models::simd::widest;
 use rayon::prelude::*;
@@ -28,20 +30,29 @@ pub(super) struct Heads {
 
 /// softmax(q k^T / sqrt(d)) v for each head of each sequence: from `qkv`, (batch, length, 3 x width) with queries, keys and
 /// values side by side, to `out`, (batch, length, width).
-pub(super) fn attend(kernel: &Kernel, qkv: &[f32], out: &mut [f32], shape: Heads) {
+pub(super) fn attend(kernel: &Kernel, qkv: Rows, mut out: RowsMut, shape: Heads) {
     let Heads { length, width, heads, .. } = shape;
     let head = width / heads;
-    let batch = out.len() / (length * width).max(1);
-    assert!(qkv.len() == 3 * out.len() && head * heads == width);
-    let place = Place::of(out);
+    assert_fits(&qkv, 3 * width, &out, width);
+    assert!(head * heads == width);
+    let (batch, apart) = (qkv.count() / length.max(1), out.stride);
+    let place = Place::of(out.values());
     (0..batch * heads).into_par_iter().with_max_len(heads).for_each_init(Scratch::default, |scratch, job| {
         let (sequence, number) = (job / heads, job % heads);
-        let qkv = &qkv[sequence * length * 3 * width..][..length * 3 * width];
-        scratch.fill(qkv, shape, number * head, kernel.tile);
-        let first = place.at(sequence * length * width + number * head);
+        let own = qkv.from(sequence * length);
+        scratch.fill(own, qkv.stride, shape, number * head, kernel.tile);
+        let first = place.at(sequence * length * apart + number * head);
+        let strides = Strides { queries: qkv.stride, out: apart };
         // SAFETY: the CPU has the kernel that it gave; each job writes its own head's columns of its own sequence's rows.
-        unsafe { one_head(kernel, scratch, &qkv[number * head..], first, shape) };
+        unsafe { one_head(kernel, scratch, &own[number * head..], first, strides, shape) };
     });
+}
+
+/// How far apart rows are.
+#[derive(Clone, Copy)]
+struct Strides {
+    queries: usize,
+    out: usize,
 }
 
 /// One head's keys as panels, its values, and a tile's scores.
@@ -54,16 +65,14 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn fill(&mut self, qkv: &[f32], shape: Heads, start: usize, tile: usize) {
+    fn fill(&mut self, qkv: &[f32], apart: usize, shape: Heads, start: usize, tile: usize) {
         let Heads { length, width, heads, .. } = shape;
         let head = width / heads;
         let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
         self.keys.resize(padded * head);
         self.values.resize(length * stride);
         self.scores.resize(tile * padded);
-        for (at, (row, values)) in
-            qkv.chunks_exact(3 * width).zip(self.values.chunks_exact_mut(stride)).enumerate()
-        {
+        for (at, (row, values)) in qkv.chunks(apart).zip(self.values.chunks_exact_mut(stride)).enumerate() {
             let panel = &mut self.keys[at / PANEL * head * PANEL..][..head * PANEL];
             for (slots, key) in panel.chunks_exact_mut(PANEL).zip(&row[width + start..]) {
                 slots[at % PANEL] = *key;
@@ -84,8 +93,15 @@ fn ahead(from: *const f32, count: usize) {
 }
 
 /// # Safety
-/// The CPU has `kernel`; `queries` has `length` rows 3 x `width` apart, `out` as many `width` apart, each of `head` floats.
-unsafe fn one_head(kernel: &Kernel, scratch: &mut Scratch, queries: &[f32], out: *mut f32, shape: Heads) {
+/// The CPU has `kernel`; `queries` and `out` have `length` rows as far apart as `strides` says, each of `head` floats.
+unsafe fn one_head(
+    kernel: &Kernel,
+    scratch: &mut Scratch,
+    queries: &[f32],
+    out: *mut f32,
+    strides: Strides,
+    shape: Heads,
+) {
     let Heads { length, width, heads, causal } = shape;
     let head = width / heads;
     let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
@@ -95,8 +111,8 @@ unsafe fn one_head(kernel: &Kernel, scratch: &mut Scratch, queries: &[f32], out:
         let seen = if causal { row + rows } else { length };
         for start in (0..seen).step_by(PANEL) {
             let work = Work {
-                a: queries[row * 3 * width..].as_ptr(),
-                a_stride: 3 * width,
+                a: queries[row * strides.queries..].as_ptr(),
+                a_stride: strides.queries,
                 b: scratch.keys[start * head..].as_ptr(),
                 b_stride: PANEL,
                 inputs: head,
@@ -121,8 +137,8 @@ unsafe fn one_head(kernel: &Kernel, scratch: &mut Scratch, queries: &[f32], out:
                 b: scratch.values[start..].as_ptr(),
                 b_stride: stride,
                 inputs: seen,
-                c: out.wrapping_add(row * width + start),
-                c_stride: width,
+                c: out.wrapping_add(row * strides.out + start),
+                c_stride: strides.out,
                 bias: std::ptr::null(),
                 scale: 1.0,
                 add: false,

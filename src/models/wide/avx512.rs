@@ -5,14 +5,14 @@ use std::arch::x86_64::*;
 
 /// The kernel, where the CPU has AVX-512.
 pub(super) fn kernel() -> Option<&'static Kernel> {
-    const KERNEL: Kernel = Kernel { panel: 48, tile: 8, multiply };
+    const KERNEL: Kernel = Kernel { panel: 48, tile: 8, multiply, many: false };
     std::is_x86_feature_detected!("avx512f").then_some(&KERNEL)
 }
 
 /// # Safety
 /// AVX-512F, and what `work` points to: `rows` rows (1 to 8) of A and C, `columns` (1 to 48) of B and bias, filled up to whole
 /// registers, and of C.
-unsafe fn multiply(work: &Work, rows: usize) {
+pub(super) unsafe fn multiply(work: &Work, rows: usize) {
     // SAFETY: as the caller says.
     unsafe {
         match work.columns {

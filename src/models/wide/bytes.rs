@@ -11,7 +11,8 @@
 use super::aligned::Aligned;
 use super::inputs::{Inputs, inverse, whole};
 use super::place::Place;
-use super::{End, activate_tile, amx, avx2_bytes, rows_of_a_job, together, vnni};
+use super::rows::{Rows, RowsMut};
+use super::{End, activate_tile, amx, assert_fits, avx2_bytes, rows_of_a_job, together, vnni};
 use rayon::prelude::*;
 
 /// Inputs that one instruction takes together.
@@ -146,13 +147,14 @@ impl Coded {
     }
 
     /// x W^T + b for the rows of `x`, brought to `end` in `out`; `inputs` is room to round them in.
-    pub fn product(&self, x: &[f32], rows: usize, out: &mut [f32], end: End, inputs: &mut Inputs) {
+    pub fn product(&self, x: Rows, mut out: RowsMut, end: End, inputs: &mut Inputs) {
         let Coded { from, to, kernel, .. } = *self;
-        inputs.round(&x[..rows * from], from, kernel);
-        assert!(out.len() >= rows * to);
+        assert_fits(&x, from, &out, to);
+        inputs.round(x, kernel);
+        let (rows, stride) = (x.count(), out.stride);
         let (groups, rows_of_a_job) = (kernel.groups(from), rows_of_a_job(kernel.tile));
         let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
-        let place = Place::of(out);
+        let place = Place::of(out.values());
         let jobs = panels * chunks;
         (0..jobs).into_par_iter().with_max_len(together(jobs)).for_each(|job| {
             let (panel, chunk) = (job / chunks, job % chunks);
@@ -166,8 +168,8 @@ impl Coded {
                 coded: self,
                 output,
                 groups,
-                c: place.at(row * to + output),
-                c_stride: to,
+                c: place.at(row * stride + output),
+                c_stride: stride,
                 end,
                 columns: kernel.panel.min(to - output),
             };

@@ -1,8 +1,10 @@
 //! Products in f32: weights laid out as a CPU's kernel reads them, and which rows and panels pass by one another when.
 
 use super::aligned::Aligned;
+use super::inputs::Inputs;
 use super::place::Place;
-use super::{End, activate_tile, avx2, avx512, rows_of_a_job, together};
+use super::rows::{Rows, RowsMut};
+use super::{End, activate_tile, amx_floats, assert_fits, avx2, avx512, rows_of_a_job, together};
 use rayon::prelude::*;
 
 /// Inputs in a run: a panel's run, at most 147 KB, stays in the second-level cache while the rows pass by.
@@ -16,6 +18,8 @@ pub(super) struct Kernel {
     pub tile: usize,
     /// Takes up to `tile` rows through what [`Work`] points to; C's columns may be up to 48, whatever the panel.
     pub multiply: unsafe fn(&Work, usize),
+    /// Whether many rows go through AMX instead.
+    pub many: bool,
 }
 
 /// What a kernel reads and writes; all lengths in floats.
@@ -40,11 +44,11 @@ pub(super) struct Work {
 
 /// The fastest kernel of this CPU.
 pub(super) fn kernel() -> &'static Kernel {
-    avx512::kernel().or_else(avx2::kernel).unwrap_or(&PLAIN)
+    amx_floats::kernel().or_else(avx512::kernel).or_else(avx2::kernel).unwrap_or(&PLAIN)
 }
 
 /// What every kernel does, in plain loops.
-pub(super) const PLAIN: Kernel = Kernel { panel: 16, tile: 6, multiply: plain };
+pub(super) const PLAIN: Kernel = Kernel { panel: 16, tile: 6, multiply: plain, many: false };
 
 /// # Safety
 /// What `work` points to is there: `rows` rows of A and C, `columns` of B, bias and C.
@@ -94,13 +98,17 @@ impl Packed {
         Packed { weights, bias, from, to, kernel }
     }
 
-    /// x W^T + b for the rows of `x`, brought to `end` in `out`.
-    pub fn product(&self, x: &[f32], rows: usize, out: &mut [f32], end: End) {
+    /// x W^T + b for the rows of `x`, brought to `end` in `out`; `inputs` is room for parts of them.
+    pub fn product(&self, x: Rows, mut out: RowsMut, end: End, inputs: &mut Inputs) {
         let Packed { from, to, kernel, .. } = *self;
-        assert!(x.len() >= rows * from && out.len() >= rows * to);
+        assert_fits(&x, from, &out, to);
+        let (rows, stride) = (x.count(), out.stride);
+        if kernel.many && rows >= amx_floats::LEAST {
+            return self.product_of_many(x, out, end, inputs);
+        }
         let rows_of_a_job = rows_of_a_job(kernel.tile);
         let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
-        let place = Place::of(out);
+        let place = Place::of(out.values());
         for start in (0..from.max(1)).step_by(RUN) {
             let jobs = panels * chunks;
             (0..jobs).into_par_iter().with_max_len(together(jobs)).for_each(|job| {
@@ -108,14 +116,14 @@ impl Packed {
                 let first = chunk * rows_of_a_job;
                 for row in (first..(first + rows_of_a_job).min(rows)).step_by(kernel.tile) {
                     let tall = kernel.tile.min(rows - row);
-                    let c = place.at(row * to + panel * kernel.panel);
-                    let work = self.work(x, row, panel, start, c, end);
+                    let c = place.at(row * stride + panel * kernel.panel);
+                    let work = Work { c_stride: stride, ..self.work(x, row, panel, start, c, end) };
                     // SAFETY: the CPU has the kernel that it gave; the tile's rows lie within `x` and `out` by the assertion,
                     // its columns within a row, and no other job has the same rows and panel.
                     unsafe {
                         (kernel.multiply)(&work, tall);
                         if start + work.inputs == from {
-                            activate_tile(end, work.c, to, tall, work.columns);
+                            activate_tile(end, work.c, stride, tall, work.columns);
                         }
                     }
                 }
@@ -123,12 +131,50 @@ impl Packed {
         }
     }
 
+    /// [`Packed::product`] by AMX.
+    fn product_of_many(&self, x: Rows, mut out: RowsMut, end: End, inputs: &mut Inputs) {
+        use amx_floats::{Job, PARTS, ROWS, RUN, STEP, TILE};
+        let Packed { from, to, kernel: &Kernel { panel: width, .. }, .. } = *self;
+        let (rows, stride) = (x.count(), out.stride);
+        let (panels, chunks) = (to.div_ceil(width), rows.div_ceil(ROWS));
+        let place = Place::of(out.values());
+        for start in (0..from.max(1)).step_by(RUN) {
+            let run = RUN.min(from - start);
+            inputs.split(x, start, run);
+            let (inputs, jobs) = (&inputs.codes, panels * chunks);
+            (0..jobs).into_par_iter().with_max_len(together(jobs)).for_each(|job| {
+                let (panel, row) = (job / chunks, job % chunks * ROWS);
+                let (rows, columns) = (ROWS.min(rows - row), width.min(to - panel * width));
+                let c = place.at(row * stride + panel * width);
+                let job = Job {
+                    a: inputs[row / TILE * run.div_ceil(STEP) * PARTS..].as_ptr(),
+                    rows,
+                    b: self.weights[(panel * from + start) * width..].as_ptr(),
+                    inputs: run,
+                    c,
+                    c_stride: stride,
+                    bias: if start == 0 { self.bias[panel * width..].as_ptr() } else { std::ptr::null() },
+                    add: matches!(end, End::Add) || start > 0,
+                    columns,
+                };
+                // SAFETY: the CPU has the kernel that it gave; the rows' parts were just made, and the rows lie within `out` by the
+                // assertion of the caller, its columns within a row, and no other job has the same rows and panel.
+                unsafe {
+                    amx_floats::multiply(&job);
+                    if start + run == from {
+                        activate_tile(end, c, stride, rows, columns);
+                    }
+                }
+            });
+        }
+    }
+
     /// The rows from `row` on by a panel, over the run of inputs that begins at `start`.
-    fn work(&self, x: &[f32], row: usize, panel: usize, start: usize, c: *mut f32, end: End) -> Work {
+    fn work(&self, x: Rows, row: usize, panel: usize, start: usize, c: *mut f32, end: End) -> Work {
         let Packed { from, to, kernel: &Kernel { panel: width, .. }, .. } = *self;
         Work {
-            a: x[row * from + start..].as_ptr(),
-            a_stride: from,
+            a: x.from(row)[start..].as_ptr(),
+            a_stride: x.stride,
             b: self.weights[(panel * from + start) * width..].as_ptr(),
             b_stride: width,
             inputs: RUN.min(from - start),

@@ -1,11 +1,14 @@
-//! Rows of inputs, rounded to 8 bits as they come: x = s (q - z) with q and z from 0 to 255, by the row's least and greatest value.
+//! Rows of inputs as they come: rounded to 8 bits, x = s (q - z) with q and z from 0 to 255, by the row's least and greatest value; or in
+//! three parts, for AMX in f32.
 
 use super::aligned::Aligned;
+use super::amx_floats::{PARTS, STEP, TILE, split_inputs};
 use super::bytes::Kernel;
+use super::rows::Rows;
 use crate::models::simd::widest;
 use rayon::prelude::*;
 
-/// Rows of inputs in 8 bits.
+/// Rows of inputs in 8 bits, or their parts.
 #[derive(Default)]
 pub(super) struct Inputs {
     /// Tile by tile of a kernel's rows, run by run of its inputs: (tiles, runs, tile, run). Places past the last row or input hold anything.
@@ -15,21 +18,30 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// Rounds the rows of `x`, each of `from` values, to where `kernel` looks for them.
-    pub fn round(&mut self, x: &[f32], from: usize, kernel: &Kernel) {
-        let from = from.max(1);
-        let (rows, tile) = (x.len() / from, from.next_multiple_of(kernel.run) * kernel.tile);
+    /// Rounds the rows of `x` to where `kernel` looks for them.
+    pub fn round(&mut self, x: Rows, kernel: &Kernel) {
+        let (rows, tile) = (x.count(), x.width().max(1).next_multiple_of(kernel.run) * kernel.tile);
         let tiles = rows.div_ceil(kernel.tile);
         self.codes.resize(tiles * tile);
         self.rows.resize(tiles * kernel.tile, (0.0, 0));
         let tiles = self.codes.par_chunks_exact_mut(tile).zip(self.rows.par_chunks_exact_mut(kernel.tile));
-        tiles.zip(x.par_chunks(kernel.tile * from)).with_min_len((32 / kernel.tile).max(1)).for_each(
+        tiles.zip(x.par_chunks(kernel.tile)).with_min_len((32 / kernel.tile).max(1)).for_each(
             |((codes, facts), x)| {
-                for (at, (row, fact)) in x.chunks_exact(from).zip(facts).enumerate() {
+                for (at, (row, fact)) in x.iter().zip(facts).enumerate() {
                     *fact = (kernel.round)(row, codes, at);
                 }
             },
         );
+    }
+}
+
+impl Inputs {
+    /// Splits the inputs `start..start + count` of the rows of `x` into parts, as AMX reads them.
+    pub fn split(&mut self, x: Rows, start: usize, count: usize) {
+        let tile = count.div_ceil(STEP) * PARTS;
+        self.codes.resize(x.count().div_ceil(TILE) * tile);
+        let tiles = self.codes.par_chunks_exact_mut(tile.max(1)).zip(x.par_chunks(TILE));
+        tiles.for_each(|(parts, x)| split_inputs(x, start, count, parts));
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! 1. [`Matrix`] holds a layer's weights in panels, laid out once, in the order in which they are read: `floats` as they are, `bytes`
 //!    rounded to 8 bits, as `inputs` are when they come.
-//! 2. `avx512` and `avx2` are the small kernels under products and `attention` in f32; `amx`, `vnni` and `avx2_bytes` those under
-//!    products in 8 bits. The processor is asked which it has; each gives what plain loops give.
+//! 2. `avx512` and `avx2` are the small kernels under products and `attention` in f32, `amx_floats` under large products; `amx`, `vnni`
+//!    and `avx2_bytes` those under products in 8 bits (`tiles` is what AMX works on). The processor is asked which it has; each gives what plain loops give.
 //! 3. [`Stack`] takes sequences through all layers of a tower, over buffers that are made once; everything between the
 //!    products stays f32, `norm` and activations among it.
 //!
@@ -11,6 +11,7 @@
 
 mod aligned;
 mod amx;
+mod amx_floats;
 mod attention;
 mod avx2;
 mod avx2_bytes;
@@ -21,9 +22,11 @@ mod inputs;
 mod norm;
 mod parts;
 mod place;
+mod rows;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod vnni;
 
 pub use parts::{Parts, Shape};
@@ -36,6 +39,7 @@ use candle_core::{Device, Tensor};
 use candle_nn::Linear;
 use floats::Packed;
 use inputs::Inputs;
+use rows::{Rows, RowsMut};
 
 /// Rows that pass by one panel in one job: whole tiles of a kernel's `tile` rows.
 const fn rows_of_a_job(tile: usize) -> usize {
@@ -50,6 +54,11 @@ pub fn available() -> bool {
 /// Whether this machine can in 8 bits.
 pub fn int8_available() -> bool {
     bytes::kernel().is_some()
+}
+
+/// That `out` has room for what becomes of the rows of `x`, `from` numbers each: `to` for each.
+fn assert_fits(x: &Rows, from: usize, out: &RowsMut, to: usize) {
+    assert!(x.width() == from && out.read().width() == to && out.read().count() >= x.count());
 }
 
 /// How many of so many jobs a thread takes at a time: so few that none waits long for another's last.
@@ -119,17 +128,18 @@ impl Matrix {
             None => (vec![0.0; rows * self.to()], End::Write),
         };
         slice(x, |x| {
-            self.product(x, rows, &mut out, end, &mut Inputs::default());
+            let (x, out) = (Rows::close(x, self.from()), RowsMut::close(&mut out, self.to()));
+            self.product(x, out, end, &mut Inputs::default());
             Ok(())
         })?;
         Tensor::from_vec(out, shape, &Device::Cpu)
     }
 
-    /// x W^T + b for `rows` rows of `x`, brought to `end` in `out`; `inputs` is room for inputs in 8 bits.
-    fn product(&self, x: &[f32], rows: usize, out: &mut [f32], end: End, inputs: &mut Inputs) {
+    /// x W^T + b for the rows of `x`, brought to `end` in `out`; `inputs` is room for inputs in other numbers.
+    fn product(&self, x: Rows, out: RowsMut, end: End, inputs: &mut Inputs) {
         match &self.0 {
-            Form::Floats(packed) => packed.product(x, rows, out, end),
-            Form::Bytes(coded) => coded.product(x, rows, out, end, inputs),
+            Form::Floats(packed) => packed.product(x, out, end, inputs),
+            Form::Bytes(coded) => coded.product(x, out, end, inputs),
         }
     }
 

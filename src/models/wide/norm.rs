@@ -1,5 +1,6 @@
 //! Layer norms, in f32.
 
+use super::rows::{Rows, RowsMut};
 use crate::models::simd::widest;
 use rayon::prelude::*;
 
@@ -17,10 +18,9 @@ pub(super) struct Norm {
 
 impl Norm {
     /// The norms of the rows of `x`, each as long as the gain, in `out`.
-    pub fn rows(&self, x: &[f32], out: &mut [f32]) {
-        let width = self.gain.len().max(1);
-        out.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).for_each(|(out, x)| {
-            for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+    pub fn rows(&self, x: Rows, out: RowsMut) {
+        out.par_chunks(ROWS).zip(x.par_chunks(ROWS)).for_each(|(mut out, x)| {
+            for (out, x) in out.iter_mut().zip(x.iter()) {
                 row(self, x, out);
             }
         });

@@ -1,24 +1,34 @@
 //! A pre-norm transformer over plain buffers that are made once a call: products straight into place, nothing copied between.
+//!
+//! A few sequences go through all layers together, on one thread while there are others for the other threads: nobody waits for anybody
+//! between two products, and what is left between them stays in that thread's cache. Threads that have run out of sequences take part of the
+//! others' products.
 
-use super::aligned::Aligned;
 use super::attention::{Heads, attend};
 use super::floats::kernel;
 use super::inputs::Inputs;
 use super::norm::Norm;
 use super::parts::{Parts, Shape};
+use super::rows::{Rows, RowsMut, Sheet};
 use super::{End, Matrix};
 use crate::models::slice::slice;
 use candle_core::{Device, Tensor};
 use candle_nn::LayerNorm;
+use rayon::prelude::*;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Rows that go through all layers together for each thread: so many that a panel of weights serves long once it has been
-/// fetched, so few that what they leave between two products is found in the cache.
+/// Rows that go through all layers together: so many that a panel of weights serves long once it has been fetched, so few that what they
+/// leave between two products is found in the cache.
 const ROWS: usize = 400;
+/// The fewest, where threads would go without otherwise.
+const FEWEST: usize = 160;
 
 /// Layers one after another.
 pub struct Stack {
     shape: Shape,
     layers: Vec<Layer>,
+    /// Buffers that nobody uses now: the system takes its time to give new memory.
+    spare: Mutex<Vec<Buffers>>,
 }
 
 struct Layer {
@@ -33,17 +43,17 @@ struct Layer {
 /// What stands between the products of a layer.
 #[derive(Default)]
 struct Buffers {
-    normed: Aligned<f32>,
-    qkv: Aligned<f32>,
-    mixed: Aligned<f32>,
-    inner: Aligned<f32>,
+    normed: Sheet,
+    qkv: Sheet,
+    mixed: Sheet,
+    inner: Sheet,
     inputs: Inputs,
 }
 
 impl Stack {
     /// No layers yet.
     pub fn new(shape: Shape) -> Self {
-        Stack { shape, layers: Vec::new() }
+        Stack { shape, layers: Vec::new(), spare: Mutex::default() }
     }
 
     /// Adds a layer, its products in 8 bits where `int8` says so.
@@ -69,9 +79,9 @@ impl Stack {
     pub fn forward(&self, x: &Tensor, depth: usize) -> candle_core::Result<Tensor> {
         let (_, length, _) = x.dims3()?;
         let layers = self.layers.get(..depth).unwrap_or(&self.layers);
-        let states = self.run(x, |states, buffers| {
-            layers.iter().for_each(|layer| layer.forward(self.shape, states, length, buffers));
-            states.to_vec()
+        let states = self.run(x, |_, mut states, buffers| {
+            layers.iter().for_each(|layer| layer.forward(self.shape, &mut states, length, buffers));
+            states.read().to_vec()
         })?;
         Tensor::from_vec(states, x.dims(), &Device::Cpu)
     }
@@ -82,55 +92,61 @@ impl Stack {
         if positions.len() != batch || positions.iter().any(|position| *position >= length) {
             candle_core::bail!("{batch} sequences of {length} can't be asked at {positions:?}");
         }
-        let mut positions = positions.iter();
-        let states = self.run(x, |states, buffers| {
-            let asked: Vec<usize> = (0..states.len() / (length * width))
-                .zip(&mut positions)
+        let states = self.run(x, |first, mut states, buffers| {
+            let asked: Vec<usize> = (0..states.read().count() / length)
+                .zip(&positions[first..])
                 .map(|(sequence, position)| sequence * length + position)
                 .collect();
             match self.layers.split_last() {
                 Some((last, before)) => {
-                    before.iter().for_each(|layer| layer.forward(self.shape, states, length, buffers));
-                    last.forward_at(self.shape, states, length, &asked, buffers)
+                    before.iter().for_each(|layer| layer.forward(self.shape, &mut states, length, buffers));
+                    last.forward_at(self.shape, states.read(), length, &asked, buffers)
                 }
-                None => pick(states, &asked, width),
+                None => pick(states.read(), &asked),
             }
         })?;
         Tensor::from_vec(states, (batch, width), &Device::Cpu)
     }
 
-    /// Takes the sequences of `x` through `pass`, some at a time, and joins what it gives.
+    /// Takes the sequences of `x` through `pass`, some at a time, and joins what it gives; `pass` is told the first one's number.
     fn run(
         &self,
         x: &Tensor,
-        mut pass: impl FnMut(&mut [f32], &mut Buffers) -> Vec<f32> + Send,
+        pass: impl Fn(usize, RowsMut, &mut Buffers) -> Vec<f32> + Sync,
     ) -> candle_core::Result<Vec<f32>> {
         let (batch, length, width) = x.dims3()?;
-        let mut x = slice(x, |values| {
-            let mut x = Aligned::zeros(values.len());
-            x.copy_from_slice(values);
-            Ok(x)
-        })?;
-        let wanted = ROWS * rayon::current_num_threads();
-        let groups = (batch * length).div_ceil(wanted).max(1);
-        let group = batch.div_ceil(groups).max(1) * length * width;
-        let mut out = Vec::new();
-        // From a thread of the pool: asking it from outside costs a wake-up for each product.
-        rayon::scope(|_| {
-            let mut buffers = Buffers::default();
-            x.chunks_mut(group.max(1)).for_each(|states| out.append(&mut pass(states, &mut buffers)));
-        });
-        Ok(out)
+        let mut x = slice(x, |values| Ok(Sheet::of(values, width)))?;
+        let group = batch.div_ceil(groups(batch * length, rayon::current_num_threads())).max(1);
+        let states = x.rows_mut().par_chunks((group * length).max(1)).enumerate();
+        let pass = |(at, states): (usize, RowsMut)| {
+            let mut buffers = self.spare().pop().unwrap_or_default();
+            let made = pass(at * group, states, &mut buffers);
+            self.spare().push(buffers);
+            made
+        };
+        let made: Vec<Vec<f32>> = states.map(pass).collect();
+        Ok(made.concat())
     }
+}
+
+impl Stack {
+    fn spare(&self) -> MutexGuard<'_, Vec<Buffers>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Into how many groups so many rows are split: as many for each thread as for any other, where there are enough.
+fn groups(rows: usize, threads: usize) -> usize {
+    let each = rows.div_ceil(ROWS).next_multiple_of(threads);
+    each.min(rows / FEWEST).max(1)
 }
 
 impl Layer {
     /// All states, in place.
-    fn forward(&self, shape: Shape, x: &mut [f32], length: usize, buffers: &mut Buffers) {
-        self.attend(shape, x, length, buffers);
-        let rows = x.len() / self.qkv.from().max(1);
+    fn forward(&self, shape: Shape, x: &mut RowsMut, length: usize, buffers: &mut Buffers) {
+        self.attend(shape, x.read(), length, buffers);
         let Buffers { mixed, inputs, .. } = buffers;
-        self.out.product(mixed, rows, x, End::Add, inputs);
+        self.out.product(mixed.rows(), x.again(), End::Add, inputs);
         self.mlp(shape, x, buffers);
     }
 
@@ -138,40 +154,40 @@ impl Layer {
     fn forward_at(
         &self,
         shape: Shape,
-        x: &[f32],
+        x: Rows,
         length: usize,
         asked: &[usize],
         buffers: &mut Buffers,
     ) -> Vec<f32> {
         self.attend(shape, x, length, buffers);
         let width = self.qkv.from();
-        let (mut x, mixed) = (pick(x, asked, width), pick(&buffers.mixed, asked, width));
-        self.out.product(&mixed, asked.len(), &mut x, End::Add, &mut buffers.inputs);
-        self.mlp(shape, &mut x, buffers);
+        let (mut x, mixed) = (pick(x, asked), pick(buffers.mixed.rows(), asked));
+        let mut states = RowsMut::close(&mut x, width);
+        self.out.product(Rows::close(&mixed, width), states.again(), End::Add, &mut buffers.inputs);
+        self.mlp(shape, &mut states, buffers);
         x
     }
 
     /// What the heads see, in `buffers.mixed`.
-    fn attend(&self, shape: Shape, x: &[f32], length: usize, buffers: &mut Buffers) {
+    fn attend(&self, shape: Shape, x: Rows, length: usize, buffers: &mut Buffers) {
         let Shape { heads, causal, .. } = shape;
         let width = self.qkv.from();
         let Buffers { normed, qkv, mixed, inputs, .. } = buffers;
-        [normed, mixed].into_iter().for_each(|buffer| buffer.resize(x.len()));
-        qkv.resize(3 * x.len());
-        self.norm1.rows(x, &mut buffers.normed);
-        self.qkv.product(&buffers.normed, x.len() / width.max(1), qkv, End::Write, inputs);
-        attend(kernel(), qkv, &mut buffers.mixed, Heads { length, width, heads, causal });
+        [&mut *normed, &mut *mixed].into_iter().for_each(|sheet| sheet.resize(x.count(), width));
+        qkv.resize(x.count(), 3 * width);
+        self.norm1.rows(x, normed.rows_mut());
+        self.qkv.product(normed.rows(), qkv.rows_mut(), End::Write, inputs);
+        attend(kernel(), qkv.rows(), mixed.rows_mut(), Heads { length, width, heads, causal });
     }
 
     /// Adds what the MLP makes of `x` to it.
-    fn mlp(&self, shape: Shape, x: &mut [f32], buffers: &mut Buffers) {
-        let rows = x.len() / self.fc1.from().max(1);
+    fn mlp(&self, shape: Shape, x: &mut RowsMut, buffers: &mut Buffers) {
         let Buffers { normed, inner, inputs, .. } = buffers;
-        normed.resize(x.len());
-        inner.resize(rows * self.fc1.to());
-        self.norm2.rows(x, normed);
-        self.fc1.product(normed, rows, inner, End::Activate(shape.activation), inputs);
-        self.fc2.product(inner, rows, x, End::Add, inputs);
+        normed.resize(x.read().count(), self.fc1.from());
+        inner.resize(x.read().count(), self.fc1.to());
+        self.norm2.rows(x.read(), normed.rows_mut());
+        self.fc1.product(normed.rows(), inner.rows_mut(), End::Activate(shape.activation), inputs);
+        self.fc2.product(inner.rows(), x.again(), End::Add, inputs);
     }
 }
 
@@ -181,7 +197,7 @@ fn norm(norm: &LayerNorm) -> candle_core::Result<Norm> {
     Ok(Norm { gain: norm.weight().to_vec1()?, shift, eps: norm.eps() as f32 })
 }
 
-/// The rows `asked` of `x`, each of `width`.
-fn pick(x: &[f32], asked: &[usize], width: usize) -> Vec<f32> {
-    asked.iter().flat_map(|row| &x[row * width..][..width]).copied().collect()
+/// The rows `asked` of `x`, one right after another.
+fn pick(x: Rows, asked: &[usize]) -> Vec<f32> {
+    asked.iter().flat_map(|row| &x.from(*row)[..x.width()]).copied().collect()
 }

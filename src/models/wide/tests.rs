@@ -23,7 +23,10 @@ fn check(what: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
 
 /// All kernels in f32 that this CPU can run.
 fn in_floats() -> Vec<&'static floats::Kernel> {
-    [Some(&floats::PLAIN), avx2::kernel(), avx512::kernel()].into_iter().flatten().collect()
+    [Some(&floats::PLAIN), avx2::kernel(), avx512::kernel(), amx_floats::kernel()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// All kernels in 8 bits that this CPU can run.
@@ -65,11 +68,17 @@ fn products_are_candles() {
         check(&what, &matrix.forward(&x, Some(&onto)).unwrap(), &added, 8.0 * tolerance);
         let mut activated = vec![0.0; rows * to];
         let end = End::Activate(Activation::Relu);
-        matrix.product(&values(&x), rows, &mut activated, end, &mut Inputs::default());
+        let out = RowsMut::close(&mut activated, to);
+        matrix.product(Rows::close(&values(&x), from), out, end, &mut Inputs::default());
         let activated = Tensor::from_vec(activated, (rows, to), &Device::Cpu).unwrap();
         check(&what, &activated, &expected.relu().unwrap(), 8.0 * tolerance);
         assert!(matrix.forward(&random(&[rows, from + 1]), None).is_err());
     }
+}
+
+fn multiply(coded: &Coded, x: &[f32], out: &mut [f32]) {
+    let out = RowsMut::close(out, coded.to);
+    coded.product(Rows::close(x, coded.from), out, End::Write, &mut Inputs::default());
 }
 
 /// A kernel and the plain loops, over the same rows.
@@ -78,7 +87,7 @@ fn bits(x: &[f32], coded: &Coded, end: End) -> (Vec<u32>, Vec<u32>) {
     let mut inputs = Inputs::default();
     let mut found: Vec<f32> = (0..rows * coded.to).map(|n| n as f32 * 0.37 - 5.0).collect();
     let mut expected = found.clone();
-    coded.product(x, rows, &mut found, end, &mut inputs);
+    coded.product(Rows::close(x, coded.from), RowsMut::close(&mut found, coded.to), end, &mut inputs);
     scalar(coded, &inputs, rows, &mut expected, end);
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
     (bits(found), bits(expected))
@@ -114,18 +123,18 @@ fn extremes_do_not_overflow() {
             [(3.0, -12288.0), (-3.0, 12288.0), (0.0, 0.0), (1e-42, 0.0), (1e33, -4.096e36)]
         {
             let mut out = vec![0.0; 2];
-            coded.product(&vec![value; from], 1, &mut out, End::Write, &mut Inputs::default());
+            multiply(&coded, &vec![value; from], &mut out);
             assert!((out[0] - expected).abs() <= near * f32::abs(expected), "{value}: {out:?}");
         }
         let blind = Coded::new(&[1.0, f32::NAN, f32::INFINITY, 1.0, 1e-42, -1e-42], &[0.0; 3], 2, kernel);
         let mut out = vec![0.0; 3];
-        blind.product(&[1.0, 2.0], 1, &mut out, End::Write, &mut Inputs::default());
+        multiply(&blind, &[1.0, 2.0], &mut out);
         assert!(out[0].is_nan() && out[1].is_nan() && out[2] == 0.0, "{out:?}");
         for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = vec![1.0; 2 * from];
             x[77] = odd;
             let mut out = vec![0.0; 4];
-            coded.product(&x, 2, &mut out, End::Write, &mut Inputs::default());
+            multiply(&coded, &x, &mut out);
             assert!(out[0].is_nan() && out[1].is_nan(), "{odd}: {out:?}");
             assert!((out[2] + 4096.0).abs() <= near * 4096.0, "{odd}: {out:?}");
         }
@@ -181,13 +190,52 @@ fn attention_is_candles() {
             let expected = expected.transpose(1, 2).unwrap().reshape((batch, length, width)).unwrap();
             for kernel in in_floats() {
                 let mut found = vec![0.0; batch * length * width];
-                attend(kernel, &values(&qkv), &mut found, Heads { length, width, heads, causal });
+                let shape = Heads { length, width, heads, causal };
+                let (qkv, out) = (values(&qkv), RowsMut::close(&mut found, width));
+                attend(kernel, Rows::close(&qkv, 3 * width), out, shape);
                 let found = Tensor::from_vec(found, (batch, length, width), &Device::Cpu).unwrap();
                 let what =
                     format!("{batch} x {length} x {heads} x {head} by {}, causal: {causal}", kernel.tile);
                 check(&what, &found, &expected, 2e-5);
             }
         }
+    }
+}
+
+/// Parts of numbers are as good as the numbers: sums are no farther from the right ones than candle's are.
+#[test]
+fn products_of_parts_are_as_near_as_others() {
+    let Some(kernel) = amx_floats::kernel() else { return };
+    for (rows, from, to) in [(24, 768, 64), (400, 3072, 96), (64, 33, 32)] {
+        let linear = Linear::new(random(&[to, from]), Some(random(&[to])));
+        let matrix = matrix(&linear, |rows, bias, from| Form::Floats(Packed::new(rows, bias, from, kernel)));
+        // Numbers of very different sizes.
+        let x = random(&[rows, from]).powf(5.0).unwrap();
+        let exact = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let bias = linear.bias().map(exact);
+        let right = Linear::new(exact(linear.weight()), bias).forward(&exact(&x)).unwrap();
+        let off = |found: Tensor| {
+            let off = (exact(&found) - &right).unwrap().sqr().unwrap().mean_all().unwrap();
+            off.to_scalar::<f64>().unwrap().sqrt()
+        };
+        let (ours, theirs) = (off(matrix.forward(&x, None).unwrap()), off(linear.forward(&x).unwrap()));
+        println!("{rows} x {from} x {to}: off by {ours:.2e}, candle by {theirs:.2e}");
+        assert!(ours < 2.0 * theirs + 1e-7, "{ours} and {theirs}");
+    }
+    // A row comes to the same wherever it stands.
+    let linear = Linear::new(random(&[40, 100]), None);
+    let row = random(&[1, 100]);
+    let rows = Tensor::cat(&vec![&row; 43], 0).unwrap();
+    let found = Matrix::new(&linear, false).unwrap().forward(&rows, None).unwrap().to_vec2::<f32>().unwrap();
+    assert!(found.iter().all(|row| *row == found[0]));
+    let odd = Linear::new(Tensor::ones((32, 64), DType::F32, &Device::Cpu).unwrap(), None);
+    let odd = Matrix::new(&odd, false).unwrap();
+    for strange in [f32::NAN, f32::from_bits(0x7FFF_FFFF), f32::from_bits(0x7F80_0001), f32::INFINITY] {
+        let mut x = vec![1.0; 32 * 64];
+        x[70] = strange;
+        let found = odd.forward(&Tensor::from_vec(x, (32, 64), &Device::Cpu).unwrap(), None).unwrap();
+        let found = found.to_vec2::<f32>().unwrap();
+        assert!(found[1].iter().all(|x| !x.is_finite()) && found[0].iter().all(|x| *x == 64.0), "{strange}");
     }
 }
 
@@ -198,7 +246,7 @@ fn norms_are_candles() {
         let x = (x * 3.0).unwrap().broadcast_add(&Tensor::new(2f32, &Device::Cpu).unwrap()).unwrap();
         let mut found = vec![0.0; rows * width];
         let norm = norm::Norm { gain: values(&gain), shift: values(&shift), eps: 1e-5 };
-        norm.rows(&values(&x), &mut found);
+        norm.rows(Rows::close(&values(&x), width), RowsMut::close(&mut found, width));
         let expected = candle_nn::LayerNorm::new(gain, shift, 1e-5).forward(&x).unwrap();
         let found = Tensor::from_vec(found, (rows, width), &Device::Cpu).unwrap();
         check(&format!("{rows} x {width}"), &found, &expected, 2e-5);

@@ -1,0 +1,83 @@
+//! AMX's tiles: whether there are any, and what they are like. (Intel's Architecture Instruction Set Extensions reference, chapter 3.)
+//!
+//! The compiler has no stable names for these instructions yet, so that they stand here and in the kernels as they are.
+
+use std::arch::asm;
+use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::sync::LazyLock;
+
+/// Rows of a tile.
+pub(super) const SIDE: usize = 16;
+/// Bytes of a row.
+pub(super) const ROW: usize = 64;
+
+/// What tiles can multiply: bits of leaf 7, EDX.
+#[derive(Clone, Copy)]
+pub(super) enum Numbers {
+    /// Bytes, into 32-bit integers.
+    Bytes = 1 << 25,
+    /// 16-bit floats with the range of f32, into f32.
+    Brain = 1 << 22,
+}
+
+/// Whether the CPU has tiles that multiply `numbers`, and the system lets programs use them.
+pub(super) fn multiply(numbers: Numbers) -> bool {
+    const TILES: u32 = 1 << 24;
+    static MAY: LazyLock<bool> = LazyLock::new(may_use);
+    let wanted = TILES | numbers as u32;
+    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & wanted == wanted && *MAY
+}
+
+/// Asks Linux for the registers, which it gives to the whole process; its signal stacks have to be large enough for them.
+#[cfg(target_os = "linux")]
+fn may_use() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
+    const XTILEDATA: i64 = 18;
+    let mut answer = ARCH_PRCTL;
+    // SAFETY: the call touches no memory of ours; it changes which registers the process may use, to more.
+    unsafe {
+        asm!("syscall", inlateout("rax") answer, in("rdi") ARCH_REQ_XCOMP_PERM, in("rsi") XTILEDATA,
+            out("rcx") _, out("r11") _, options(nostack));
+    }
+    answer == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn may_use() -> bool {
+    false
+}
+
+/// What tiles are like: palette 1, eight of sixteen rows of 64 bytes.
+#[repr(C, align(64))]
+struct Config {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static CONFIG: Config = {
+    let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
+    let mut tile = 0;
+    while tile < 8 {
+        (row_bytes[tile], rows[tile]) = (ROW as u16, SIDE as u8);
+        tile += 1;
+    }
+    Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+};
+
+/// Runs `work` with tiles that are set up, and lets go of them: threads whose tiles hold nothing are as quick to switch as ever.
+///
+/// # Safety
+/// [`multiply`] said that there are some, and `work` uses them here only.
+#[inline(always)]
+pub(super) unsafe fn with<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: as the caller says; nothing else in the program uses tiles.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly)) };
+    let made = work();
+    // SAFETY: as above.
+    unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    made
+}
