@@ -303,7 +303,8 @@ fn a_graph_comes_back_from_its_bytes() {
     assert_eq!((again.len(), again.health().tail, again.health().unreachable), (n - 100, 0, 0));
 
     // The store may keep vectors in half precision.
-    let halved = stored().map(|(id, v)| (id, v.iter().map(|x| (x * 1024.0).round() / 1024.0).collect()));
+    let halved =
+        stored().map(|(id, v)| (id, v.iter().map(|x| (x * 1024.0).round() / 1024.0).collect::<Vec<f32>>()));
     assert_eq!(Index::from_parts(dim, params.clone(), &graph, halved).unwrap().health().tail, 0);
 
     // A vector that changed, one that is gone and one that is new since the graph was written.
@@ -324,7 +325,8 @@ fn a_graph_comes_back_from_its_bytes() {
     assert_eq!(own.first().map(|n| n.id), Some(9));
 
     // Any damage is an error, and never more than that.
-    assert!(Index::from_parts(dim + 1, params.clone(), &graph, []).is_err(), "other dimension");
+    let none: [(u32, Vec<f32>); 0] = [];
+    assert!(Index::from_parts(dim + 1, params.clone(), &graph, none).is_err(), "other dimension");
     assert!(Index::from_parts(dim, params.clone(), &graph, stored().take(n / 2)).is_err(), "other vectors");
     for cut in [0, 1, 8, 40, graph.len() / 2, graph.len() - 1] {
         assert!(Index::from_parts(dim, params.clone(), &graph[..cut], stored()).is_err(), "cut at {cut}");

@@ -11,10 +11,9 @@
 //! ```
 
 use super::beam::Layer;
-use super::codes::Coder;
 use super::frozen::Frozen;
 use super::links::Links;
-use super::nodes::{Nodes, ROWS, Rows};
+use super::nodes::{Filling, Nodes, ROWS, Rows};
 use super::places::Places;
 use super::router::Router;
 use crate::error::{Error, Result};
@@ -130,62 +129,56 @@ pub fn read(bytes: &[u8], dim: usize) -> Result<Written> {
 }
 
 /// A vector's id and codes.
-pub struct Coded {
+#[derive(Clone, Copy)]
+pub struct Coded<'a> {
     /// Its id.
     pub id: u32,
     /// Its row of the rough plane.
-    pub rough: Vec<u8>,
+    pub rough: &'a [u8],
     /// Its row of the fine plane.
-    pub fine: Vec<u8>,
+    pub fine: &'a [u8],
 }
 
 /// Takes vectors, and puts the graph together again.
 pub struct Restore {
     written: Written,
     places: Places,
-    rows: Vec<Rows>,
-    left: Vec<Coded>,
+    blocks: Vec<Filling>,
+    nodes: Nodes,
+    left: Rows,
     missing: usize,
 }
 
 impl Restore {
-    /// Ready for vectors coded by `coder`.
-    pub fn new(written: Written, coder: &Coder) -> Self {
+    /// Ready for vectors that are coded as those of `nodes`, of which there are none yet.
+    pub fn new(written: Written, nodes: Nodes) -> Self {
         let mut places = Places::default();
-        let mut rows = Vec::new();
+        let mut blocks = Vec::new();
         for (block, ids) in written.ids.chunks(ROWS).enumerate() {
             for (&id, node) in ids.iter().zip((block * ROWS) as u32..) {
                 places.insert(id, node);
             }
-            rows.push(Rows {
-                rough: vec![0; ids.len() * coder.rough_len()],
-                fine: vec![0; ids.len() * coder.fine_len()],
-                ids: ids.to_vec(),
-                dead: vec![true; ids.len()],
-            });
+            blocks.push(Filling::new(ids.to_vec(), &nodes));
         }
         let missing = written.ids.len();
-        Restore { written, places, rows, left: Vec::new(), missing }
+        Restore { written, places, blocks, nodes, left: Rows::default(), missing }
     }
 
     /// Puts a vector where the graph has it, or aside.
     pub fn add(&mut self, vector: Coded) {
         let place = self.places.get(vector.id).map(|node| node as usize);
         let place = place
-            .filter(|&node| self.written.prints.get(node).is_some_and(|&p| akin(p, print(&vector.rough))));
-        let rows = place.and_then(|node| self.rows.get_mut(node / ROWS));
-        let (Some(node), Some(rows)) = (place, rows) else { return self.left.push(vector) };
-        let row = node % ROWS;
-        let (rough, fine) = (vector.rough.len(), vector.fine.len());
-        rows.rough[row * rough..(row + 1) * rough].copy_from_slice(&vector.rough);
-        rows.fine[row * fine..(row + 1) * fine].copy_from_slice(&vector.fine);
-        self.missing -= usize::from(std::mem::replace(&mut rows.dead[row], false));
+            .filter(|&node| self.written.prints.get(node).is_some_and(|&p| akin(p, print(vector.rough))));
+        let block = place.and_then(|node| self.blocks.get_mut(node / ROWS));
+        let Coded { id, rough, fine } = vector;
+        let (Some(node), Some(block)) = (place, block) else { return self.left.add(id, rough, fine) };
+        self.missing -= usize::from(block.put(node % ROWS, rough, fine));
     }
 
     /// The graph, and the vectors that it doesn't know. An error where it lacks a tenth of its own: it belongs to
     /// other vectors.
-    pub fn finish(self, nodes: Nodes) -> Result<(Frozen, Vec<Coded>)> {
-        let Restore { written, rows, left, missing, .. } = self;
+    pub fn finish(self) -> Result<(Frozen, Rows)> {
+        let Restore { written, blocks, nodes, left, missing, .. } = self;
         if 10 * missing > written.ids.len() {
             let of = written.ids.len();
             return Err(Error::Corrupt {
@@ -193,14 +186,14 @@ impl Restore {
             });
         }
         let mut layer = Layer { nodes, links: Links::new(written.plain, written.guided) };
-        rows.into_iter().for_each(|rows| layer.nodes.push(rows));
+        blocks.into_iter().for_each(|block| layer.nodes.push_filled(block));
         layer.links.grow(layer.nodes.blocks());
-        let until_none = |part: &[u32]| part.iter().copied().take_while(|&l| l != NONE).collect::<Vec<u32>>();
+        let until_none = |part: &'_ [u32]| part.iter().position(|&l| l == NONE).unwrap_or(part.len());
         let stride = written.plain + written.guided;
         for (node, row) in written.links.chunks_exact(stride.max(1)).enumerate() {
             let (plain, guided) = row.split_at(written.plain);
-            layer.links.set_plain(node as u32, &until_none(plain));
-            layer.links.set_guided(node as u32, &until_none(guided));
+            layer.links.set_plain(node as u32, &plain[..until_none(plain)]);
+            layer.links.set_guided(node as u32, &guided[..until_none(guided)]);
         }
         let mut points = Layer { nodes: layer.nodes.like(), links: Links::new(written.plain, 0) };
         for block in written.points.chunks(ROWS) {
@@ -210,7 +203,7 @@ impl Restore {
         }
         points.links.grow(points.nodes.blocks());
         for (point, row) in written.point_links.chunks_exact(written.plain.max(1)).enumerate() {
-            points.links.set_plain(point as u32, &until_none(row));
+            points.links.set_plain(point as u32, &row[..until_none(row)]);
         }
         let (linked, built) = (layer.nodes.blocks(), written.ids.len());
         let router = Router::from_layer(points);

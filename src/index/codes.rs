@@ -14,7 +14,8 @@ const REACH: f32 = 5.0;
 /// The largest code, so that its rough part fits 8 bits after rounding.
 const LARGEST: f32 = 2039.0;
 /// A component's code is `FINE * rough + fine - FINE / 2`, with `fine` in `0..FINE`.
-const FINE: i32 = 16;
+const FINE: i32 = 1 << FINE_BITS;
+const FINE_BITS: u32 = 4;
 /// Rough components are stored as unsigned bytes: this stands for zero.
 const ZERO: i32 = 128;
 
@@ -61,19 +62,19 @@ impl Coder {
         self.rotation.padded() / 2
     }
 
-    /// Appends the codes of a unit vector.
-    pub fn encode(&self, unit: &[f32], rough: &mut Vec<u8>, fine: &mut Vec<u8>) {
-        let code = |(x, d): (&f32, &f32)| round(x * self.scale + d).clamp(-LARGEST, LARGEST) as i32;
-        let codes: Vec<i32> = self.rotation.apply(unit).iter().zip(&self.dither).map(code).collect();
-        let split = |code: i32| {
-            let high = (code + FINE / 2).div_euclid(FINE);
-            (high, code - FINE * high + FINE / 2)
-        };
-        rough.extend(codes.iter().map(|&c| (split(c).0 + ZERO) as u8));
-        // Component j of a register's first half shares a byte with component j of its second half.
-        for register in codes.chunks_exact(64) {
-            let (low, high) = register.split_at(32);
-            fine.extend(low.iter().zip(high).map(|(&l, &h)| (split(l).1 | (split(h).1 << 4)) as u8));
+    /// Writes the codes of a unit vector, a row of each plane.
+    pub fn encode(&self, unit: &[f32], rough: &mut [u8], fine: &mut [u8]) {
+        let rotated = self.rotation.apply(unit);
+        let registers = rotated.as_chunks::<64>().0.iter().zip(self.dither.as_chunks::<64>().0);
+        let planes = rough.as_chunks_mut::<64>().0.iter_mut().zip(fine.as_chunks_mut::<32>().0);
+        for ((x, dither), (rough, fine)) in registers.zip(planes) {
+            let code = |at: usize| (x[at] * self.scale + dither[at]).clamp(-LARGEST, LARGEST);
+            // Rounded, and then its upper and its lower bits; whole steps, so that a shift divides downwards.
+            let codes: [i32; 64] = std::array::from_fn(|at| round(code(at)) as i32 + FINE / 2);
+            *rough = std::array::from_fn(|at| ((codes[at] >> FINE_BITS) + ZERO) as u8);
+            // Component j of a register's first half shares a byte with component j of its second half.
+            let low = |at: usize| codes[at] & (FINE - 1);
+            *fine = std::array::from_fn(|at| (low(at) | (low(at + 32) << FINE_BITS)) as u8);
         }
     }
 
@@ -172,7 +173,7 @@ mod tests {
                     .unwrap_or_default()
             };
             for (a, b) in [(wave(0.7), wave(0.7)), (wave(1.3), wave(2.9)), (wave(0.31), wave(0.32))] {
-                let (mut rough, mut fine) = (Vec::new(), Vec::new());
+                let (mut rough, mut fine) = (vec![0; coder.rough_len()], vec![0; coder.fine_len()]);
                 coder.encode(&a, &mut rough, &mut fine);
                 assert_eq!((rough.len(), fine.len()), (coder.rough_len(), coder.fine_len()));
                 let right: f32 = a.iter().zip(&b).map(|(x, y)| x * y).sum();

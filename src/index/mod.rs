@@ -42,7 +42,7 @@ mod router;
 mod search;
 mod vectors;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use beam::Scratches;
 use codes::{Coder, Query};
 use frozen::Frozen;
@@ -69,6 +69,8 @@ pub struct Index {
 const SAMPLES: usize = 262_144;
 /// Vectors coded at a time when many are inserted; a writer holds the lock for as many.
 const AT_ONCE: usize = 1024;
+/// Vectors that a thread codes at a time, at least.
+const CODED: usize = 64;
 
 impl Index {
     /// An empty index for vectors of `dim` numbers.
@@ -105,7 +107,7 @@ impl Index {
     }
 
     fn code(&self, vector: &[f32]) -> Result<(Vec<u8>, Vec<u8>)> {
-        let (mut rough, mut fine) = (Vec::new(), Vec::new());
+        let (mut rough, mut fine) = (vec![0; self.coder.rough_len()], vec![0; self.coder.fine_len()]);
         self.coder.encode(&vectors::unit(vector, self.dim)?, &mut rough, &mut fine);
         Ok((rough, fine))
     }
@@ -178,29 +180,40 @@ impl Index {
 
     /// An index of `vectors`, with the links that [`Index::graph_bytes`] wrote. Vectors that the graph doesn't know
     /// join the tail. An error where `graph` is damaged or belongs to others: build from the vectors then.
-    pub fn from_parts(
+    pub fn from_parts<V: AsRef<[f32]> + Sync>(
         dim: usize,
         params: Params,
         graph: &[u8],
-        vectors: impl IntoIterator<Item = (u32, Vec<f32>)>,
+        vectors: impl IntoIterator<Item = (u32, V)>,
     ) -> Result<Self> {
-        let empty = Index::new(dim, params)?;
-        let mut restore = bytes::Restore::new(bytes::read(graph, dim)?, &empty.coder);
-        let mut vectors = vectors.into_iter().peekable();
-        while vectors.peek().is_some() {
-            let some: Vec<(u32, Vec<f32>)> = vectors.by_ref().take(AT_ONCE).collect();
-            let code = |(id, vector): &(u32, Vec<f32>)| {
-                empty.code(vector).map(|(rough, fine)| bytes::Coded { id: *id, rough, fine })
-            };
-            let coded: Vec<bytes::Coded> = some.par_iter().map(code).collect::<Result<_>>()?;
-            coded.into_iter().for_each(|vector| restore.add(vector));
+        let Index { params, coder, scratches, .. } = Index::new(dim, params)?;
+        let lens = (coder.rough_len(), coder.fine_len());
+        let mut restore = bytes::Restore::new(bytes::read(graph, dim)?, Nodes::new(lens.0, lens.1));
+        let mut vectors = vectors.into_iter();
+        let mut some: Vec<(u32, V)> = Vec::with_capacity(AT_ONCE);
+        let (mut rough, mut fine) = (vec![0; AT_ONCE * lens.0], vec![0; AT_ONCE * lens.1]);
+        loop {
+            some.clear();
+            some.extend(vectors.by_ref().take(AT_ONCE));
+            if some.is_empty() {
+                break;
+            }
+            let rows = rough.par_chunks_mut(lens.0).zip(fine.par_chunks_mut(lens.1));
+            some.par_iter().zip(rows).with_min_len(CODED).try_for_each(|((_, vector), (rough, fine))| {
+                coder.encode(&vectors::unit(vector.as_ref(), dim)?, rough, fine);
+                Ok::<(), Error>(())
+            })?;
+            let rows = rough.chunks(lens.0).zip(fine.chunks(lens.1));
+            for ((id, _), (rough, fine)) in some.iter().zip(rows) {
+                restore.add(bytes::Coded { id: *id, rough, fine });
+            }
         }
-        let Index { params, coder, scratches, .. } = empty;
-        let (mut frozen, left) = restore.finish(Nodes::new(coder.rough_len(), coder.fine_len()))?;
+        let (mut frozen, left) = restore.finish()?;
         frozen.mend(&scratches);
         let index = Self::with(dim, params, coder, frozen);
         let mut live = index.write();
-        left.iter().for_each(|vector| live.insert(vector.id, &vector.rough, &vector.fine));
+        let rows = left.rough.chunks(lens.0).zip(left.fine.chunks(lens.1));
+        left.ids.iter().zip(rows).for_each(|(id, (rough, fine))| live.insert(*id, rough, fine));
         drop(live);
         Ok(index)
     }

@@ -31,6 +31,14 @@ pub struct Block {
     dead: Vec<AtomicU64>,
 }
 
+/// A block that is filled row by row, in any order; rows that are not are dead.
+pub struct Filling {
+    rough: Pages,
+    fine: Pages,
+    ids: Vec<u32>,
+    dead: Vec<u64>,
+}
+
 /// Blocks in order: all settled nodes. Clones share them.
 #[derive(Clone, Default)]
 pub struct Nodes {
@@ -50,12 +58,17 @@ impl Rows {
         self.ids.is_empty()
     }
 
+    /// Appends a row, alive.
+    pub fn add(&mut self, id: u32, rough: &[u8], fine: &[u8]) {
+        self.rough.extend_from_slice(rough);
+        self.fine.extend_from_slice(fine);
+        self.ids.push(id);
+        self.dead.push(false);
+    }
+
     /// Appends a row of `nodes`, alive.
     pub fn push(&mut self, nodes: &Nodes, node: u32) {
-        self.rough.extend_from_slice(nodes.rough(node));
-        self.fine.extend_from_slice(nodes.fine(node));
-        self.ids.push(nodes.id(node));
-        self.dead.push(false);
+        self.add(nodes.id(node), nodes.rough(node), nodes.fine(node));
     }
 
     /// Appends a row of `nodes` without its fine plane, under the node's own number.
@@ -63,6 +76,29 @@ impl Rows {
         self.rough.extend_from_slice(nodes.rough(node));
         self.ids.push(node);
         self.dead.push(false);
+    }
+}
+
+impl Filling {
+    /// Room for rows under `ids`, like those of `nodes`.
+    pub fn new(ids: Vec<u32>, nodes: &Nodes) -> Self {
+        let (rough, fine) =
+            (Pages::zeros(ids.len() * nodes.rough_len), Pages::zeros(ids.len() * nodes.fine_len));
+        let mut dead = vec![u64::MAX; ids.len().div_ceil(64)];
+        if let (Some(last), Some(spare)) = (dead.last_mut(), (64 - ids.len() % 64).checked_rem(64)) {
+            *last >>= spare;
+        }
+        Filling { rough, fine, ids, dead }
+    }
+
+    /// Fills row `row`; whether it was dead until now.
+    pub fn put(&mut self, row: usize, rough: &[u8], fine: &[u8]) -> bool {
+        self.rough[row * rough.len()..][..rough.len()].copy_from_slice(rough);
+        self.fine[row * fine.len()..][..fine.len()].copy_from_slice(fine);
+        let (word, bit) = (&mut self.dead[row / 64], 1 << (row % 64));
+        let dead = *word & bit != 0;
+        *word &= !bit;
+        dead
     }
 }
 
@@ -110,6 +146,13 @@ impl Nodes {
     /// Settles `rows` (at most [`ROWS`]) as the next block.
     pub fn push(&mut self, rows: Rows) {
         self.blocks.push(Arc::new(Block::new(rows)));
+    }
+
+    /// Settles what was filled as the next block.
+    pub fn push_filled(&mut self, filled: Filling) {
+        let Filling { rough, fine, ids, dead } = filled;
+        let dead = dead.into_iter().map(AtomicU64::new).collect();
+        self.blocks.push(Arc::new(Block { rough, fine, ids, dead }));
     }
 
     /// One more than the largest node number that there could be.

@@ -1,12 +1,12 @@
-//! Read-only bytes on huge pages.
+//! Bytes on huge pages.
 //!
 //! A walk touches codes all over memory; on 4 KiB pages nearly every touch would also miss the processor's table of
 //! pages.
 
 use memmap2::MmapMut;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
-/// Bytes that don't change any more.
+/// As many bytes as they were made of.
 pub enum Pages {
     /// Anonymous memory, on huge pages where the system grants them.
     Mapped(MmapMut),
@@ -20,15 +20,36 @@ const HUGE: usize = 2 << 20;
 impl Pages {
     /// A copy of `bytes` in place of them.
     pub fn new(bytes: Vec<u8>) -> Self {
-        if bytes.len() < HUGE / 2 {
-            return Pages::Heap(bytes);
+        match mapped(bytes.len()) {
+            Some(mut map) => {
+                map.copy_from_slice(&bytes);
+                Pages::Mapped(map)
+            }
+            None => Pages::Heap(bytes),
         }
-        let Ok(mut map) = MmapMut::map_anon(bytes.len()) else { return Pages::Heap(bytes) };
-        // Without huge pages it is slower, not wrong.
-        #[cfg(target_os = "linux")]
-        let _ = map.advise(memmap2::Advice::HugePage);
-        map.copy_from_slice(&bytes);
-        Pages::Mapped(map)
+    }
+
+    /// So many zeros, which take no memory before they are written to.
+    pub fn zeros(len: usize) -> Self {
+        mapped(len).map_or_else(|| Pages::Heap(vec![0; len]), Pages::Mapped)
+    }
+}
+
+/// Zeros on huge pages, where they pay and can be had.
+fn mapped(len: usize) -> Option<MmapMut> {
+    let map = (len >= HUGE / 2).then(|| MmapMut::map_anon(len).ok()).flatten()?;
+    // Without huge pages it is slower, not wrong.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Some(map)
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Pages::Mapped(map) => map,
+            Pages::Heap(bytes) => bytes,
+        }
     }
 }
 
