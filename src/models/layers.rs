@@ -122,6 +122,64 @@ pub fn patchify(pixels: &Tensor, patch: usize, grid: usize) -> Result<Tensor> {
     Ok(patches.reshape((batch, grid * grid, flat))?)
 }
 
+/// What goes into a vision tower: the `class` token before `patches`, (batch, count, width), plus their `positions`:
+/// (batch, 1 + count, width).
+pub fn with_class(class: &Tensor, patches: &Tensor, positions: &Tensor) -> Result<Tensor> {
+    let (batch, count, width) = patches.dims3()?;
+    if !plain(&[class, patches, positions]) {
+        let class = class.broadcast_as((batch, 1, width))?;
+        return Ok(Tensor::cat(&[&class, patches], 1)?.broadcast_add(positions)?);
+    }
+    // In one go: candle copies all of it once more for each step, and wakes threads of its own for the sum.
+    let mut tokens = vec![0.0; batch * (1 + count) * width];
+    slice(class, |class| {
+        slice(patches, |patches| {
+            slice(positions, |positions| {
+                let images = tokens.par_chunks_mut(((1 + count) * width).max(1));
+                images.zip(patches.par_chunks((count * width).max(1))).for_each(|(out, patches)| {
+                    let values = class.iter().chain(patches).zip(positions);
+                    out.iter_mut().zip(values).for_each(|(out, (value, position))| *out = value + position);
+                });
+                Ok(())
+            })
+        })
+    })?;
+    Ok(Tensor::from_vec(tokens, (batch, 1 + count, width), patches.device())?)
+}
+
+/// What goes into a text tower: the rows of `table`, (vocabulary, width), at `ids`, (batch, length), plus the first of `positions`:
+/// (batch, length, width).
+pub fn with_positions(table: &Tensor, ids: &Tensor, positions: &Tensor) -> Result<Tensor> {
+    let ((batch, length), (vocabulary, width)) = (ids.dims2()?, table.dims2()?);
+    let positions = positions.narrow(0, 0, length)?;
+    if !plain(&[table, &positions]) {
+        let rows = table.index_select(&ids.flatten_all()?, 0)?.reshape((batch, length, width))?;
+        return Ok(rows.broadcast_add(&positions)?);
+    }
+    let ids: Vec<u32> = ids.flatten_all()?.to_vec1()?;
+    if let Some(id) = ids.iter().find(|id| **id as usize >= vocabulary) {
+        let reason = format!("token {id} is beyond a vocabulary of {vocabulary}");
+        return Err(Error::Compute { reason });
+    }
+    let mut states = Vec::with_capacity(ids.len() * width);
+    slice(table, |table| {
+        slice(&positions, |positions| {
+            let positions = positions.chunks_exact(width.max(1)).cycle();
+            for (id, position) in ids.iter().zip(positions) {
+                let row = &table[*id as usize * width..][..width];
+                states.extend(row.iter().zip(position).map(|(value, position)| value + position));
+            }
+            Ok(())
+        })
+    })?;
+    Ok(Tensor::from_vec(states, (batch, length, width), table.device())?)
+}
+
+/// Whether all are f32 on the CPU.
+fn plain(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|x| x.device().is_cpu() && x.dtype() == DType::F32)
+}
+
 /// The rows of `x`, (batch, dim), as f32 vectors of unit length.
 pub fn unit_rows(x: &Tensor) -> Result<Vec<Vec<f32>>> {
     let mut rows = x.to_dtype(DType::F32)?.to_vec2::<f32>()?;
@@ -140,6 +198,26 @@ pub fn unit_rows(x: &Tensor) -> Result<Vec<Vec<f32>>> {
 mod tests {
     use super::*;
     use candle_core::Device;
+
+    #[test]
+    fn what_goes_into_towers_is_what_candle_makes() {
+        let random = |shape: &[usize]| Tensor::randn(0f32, 1f32, shape, &Device::Cpu).unwrap();
+        let double = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
+        let near = |a: Tensor, b: Tensor| {
+            assert_eq!(a.dims(), b.dims());
+            let off = (double(&a) - double(&b)).unwrap().abs().unwrap().flatten_all().unwrap();
+            assert!(off.max(0).unwrap().to_scalar::<f64>().unwrap() < 1e-6);
+        };
+        let (class, patches, positions) = (random(&[1, 1, 5]), random(&[3, 4, 5]), random(&[1, 5, 5]));
+        let wanted = with_class(&double(&class), &double(&patches), &double(&positions)).unwrap();
+        near(with_class(&class, &patches, &positions).unwrap(), wanted);
+        let (table, positions) = (random(&[7, 5]), random(&[9, 5]));
+        let ids = Tensor::new(&[[0u32, 6, 3], [2, 2, 1]], &Device::Cpu).unwrap();
+        let wanted = with_positions(&double(&table), &ids, &double(&positions)).unwrap();
+        near(with_positions(&table, &ids, &positions).unwrap(), wanted);
+        let beyond = Tensor::new(&[[0u32, 7]], &Device::Cpu).unwrap();
+        assert!(with_positions(&table, &beyond, &positions).is_err());
+    }
 
     #[test]
     fn patches_are_copied_as_candle_copies_them() {

@@ -3,7 +3,7 @@
 use super::config::VisionConfig;
 use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
-use crate::models::layers::{Product, patchify};
+use crate::models::layers::{Product, patchify, with_class};
 use crate::models::weights::Scope;
 use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module};
@@ -59,9 +59,7 @@ impl VisionTower {
     /// `hidden_states[depth]`.
     pub fn hidden_states(&self, pixels: &Tensor, depth: usize) -> Result<Tensor> {
         let patches = self.patches.forward(&patchify(pixels, self.patch, self.grid)?)?;
-        let class = self.class.broadcast_as((pixels.dim(0)?, 1, patches.dim(2)?))?;
-        let tokens = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions)?;
-        self.encoder.forward(&tokens, depth)
+        self.encoder.forward(&with_class(&self.class, &patches, &self.positions)?, depth)
     }
 
     /// What the text side looks at: all states after the last layer and the norm, (batch, 1 + patches, width).

@@ -3,6 +3,7 @@
 use super::config::TextConfig;
 use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
+use crate::models::layers::with_positions;
 use crate::models::weights::Scope;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Embedding, LayerNorm, Module};
@@ -110,9 +111,7 @@ impl TextTower {
 
     /// What goes into the first layer: (batch, longest, width).
     fn embed(&self, batch: &TokenBatch) -> Result<Tensor> {
-        let longest = batch.ids.dim(1)?;
-        let positions = Tensor::arange(0, longest as u32, batch.ids.device())?;
-        let x = self.tokens.forward(&batch.ids)?.broadcast_add(&self.positions.forward(&positions)?)?;
-        Ok(x.to_dtype(self.dtype)?)
+        let (tokens, positions) = (self.tokens.embeddings(), self.positions.embeddings());
+        Ok(with_positions(tokens, &batch.ids, positions)?.to_dtype(self.dtype)?)
     }
 }

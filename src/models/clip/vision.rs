@@ -3,7 +3,7 @@
 use super::config::VisionConfig;
 use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
-use crate::models::layers::{Product, patchify};
+use crate::models::layers::{Product, patchify, with_class};
 use crate::models::weights::Scope;
 use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module};
@@ -72,8 +72,6 @@ impl VisionTower {
 
     fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
         let patches = self.patches.forward(&patchify(pixels, self.patch, self.grid)?)?;
-        let class = self.class.broadcast_as((pixels.dim(0)?, 1, self.class.elem_count()))?;
-        let tokens = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions)?;
-        Ok(self.pre_norm.forward(&tokens)?)
+        Ok(self.pre_norm.forward(&with_class(&self.class, &patches, &self.positions)?)?)
     }
 }

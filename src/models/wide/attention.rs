@@ -2,10 +2,10 @@
 //! first-level cache.
 
 use super::aligned::Aligned;
-use super::assert_fits;
 use super::floats::{Kernel, Work};
 use super::place::Place;
 use super::rows::{Rows, RowsMut};
+use super::{WORTH, assert_fits, tiles_of};
 use crate::models::act::exp;
 use crate::models::simd::widest;
 use rayon::prelude::*;
@@ -37,7 +37,9 @@ pub(super) fn attend(kernel: &Kernel, qkv: Rows, mut out: RowsMut, shape: Heads)
     assert!(head * heads == width);
     let (batch, apart) = (qkv.count() / length.max(1), out.stride);
     let place = Place::of(out.values());
-    (0..batch * heads).into_par_iter().with_max_len(heads).for_each_init(Scratch::default, |scratch, job| {
+    let least = WORTH / (2 * length * length * head).max(1) + 1;
+    let jobs = (0..batch * heads).into_par_iter().with_min_len(least).with_max_len(heads.max(least));
+    jobs.for_each_init(Scratch::default, |scratch, job| {
         let (sequence, number) = (job / heads, job % heads);
         let own = qkv.from(sequence * length);
         scratch.fill(own, qkv.stride, shape, number * head, kernel.tile);
@@ -105,8 +107,8 @@ unsafe fn one_head(
     let Heads { length, width, heads, causal } = shape;
     let head = width / heads;
     let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
-    for row in (0..length).step_by(kernel.tile) {
-        let rows = kernel.tile.min(length - row);
+    for tile in tiles_of(0..length, kernel.tile) {
+        let (row, rows) = (tile.start, tile.len());
         // The keys that any row of this tile looks at.
         let seen = if causal { row + rows } else { length };
         for start in (0..seen).step_by(PANEL) {

@@ -12,7 +12,7 @@ use super::aligned::Aligned;
 use super::inputs::{Inputs, inverse, whole};
 use super::place::Place;
 use super::rows::{Rows, RowsMut};
-use super::{End, activate_tile, amx, assert_fits, avx2_bytes, rows_of_a_job, together, vnni};
+use super::{End, activate_tile, amx, assert_fits, avx2_bytes, rows_of_a_job, share_out, vnni};
 use rayon::prelude::*;
 
 /// Inputs that one instruction takes together.
@@ -156,7 +156,7 @@ impl Coded {
         let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
         let place = Place::of(out.values());
         let jobs = panels * chunks;
-        (0..jobs).into_par_iter().with_max_len(together(jobs)).for_each(|job| {
+        share_out(jobs, rows_of_a_job.min(rows) * from * kernel.panel, |job| {
             let (panel, chunk) = (job / chunks, job % chunks);
             let output = panel * kernel.panel;
             let row = chunk * rows_of_a_job;

@@ -4,7 +4,7 @@ use super::aligned::Aligned;
 use super::inputs::Inputs;
 use super::place::Place;
 use super::rows::{Rows, RowsMut};
-use super::{End, activate_tile, amx_floats, assert_fits, avx2, avx512, rows_of_a_job, together};
+use super::{End, activate_tile, amx_floats, assert_fits, avx2, avx512, rows_of_a_job, share_out, tiles_of};
 use rayon::prelude::*;
 
 /// Inputs in a run: a panel's run, at most 147 KB, stays in the second-level cache while the rows pass by.
@@ -111,11 +111,12 @@ impl Packed {
         let place = Place::of(out.values());
         for start in (0..from.max(1)).step_by(RUN) {
             let jobs = panels * chunks;
-            (0..jobs).into_par_iter().with_max_len(together(jobs)).for_each(|job| {
+            let each = rows_of_a_job.min(rows) * RUN.min(from) * kernel.panel;
+            share_out(jobs, each, |job| {
                 let (panel, chunk) = (job / chunks, job % chunks);
                 let first = chunk * rows_of_a_job;
-                for row in (first..(first + rows_of_a_job).min(rows)).step_by(kernel.tile) {
-                    let tall = kernel.tile.min(rows - row);
+                for tile in tiles_of(first..(first + rows_of_a_job).min(rows), kernel.tile) {
+                    let (row, tall) = (tile.start, tile.len());
                     let c = place.at(row * stride + panel * kernel.panel);
                     let work = Work { c_stride: stride, ..self.work(x, row, panel, start, c, end) };
                     // SAFETY: the CPU has the kernel that it gave; the tile's rows lie within `x` and `out` by the assertion,
@@ -142,7 +143,7 @@ impl Packed {
             let run = RUN.min(from - start);
             inputs.split(x, start, run);
             let (inputs, jobs) = (&inputs.codes, panels * chunks);
-            (0..jobs).into_par_iter().with_max_len(together(jobs)).for_each(|job| {
+            share_out(jobs, ROWS.min(rows) * run * width, |job| {
                 let (panel, row) = (job / chunks, job % chunks * ROWS);
                 let (rows, columns) = (ROWS.min(rows - row), width.min(to - panel * width));
                 let c = place.at(row * stride + panel * width);

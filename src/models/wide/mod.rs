@@ -39,7 +39,9 @@ use candle_core::{Device, Tensor};
 use candle_nn::Linear;
 use floats::Packed;
 use inputs::Inputs;
+use rayon::prelude::*;
 use rows::{Rows, RowsMut};
+use std::ops::Range;
 
 /// Rows that pass by one panel in one job: whole tiles of a kernel's `tile` rows.
 const fn rows_of_a_job(tile: usize) -> usize {
@@ -61,9 +63,21 @@ fn assert_fits(x: &Rows, from: usize, out: &RowsMut, to: usize) {
     assert!(x.width() == from && out.read().width() == to && out.read().count() >= x.count());
 }
 
-/// How many of so many jobs a thread takes at a time: so few that none waits long for another's last.
-fn together(jobs: usize) -> usize {
-    (jobs / (16 * rayon::current_num_threads())).max(1)
+/// The rows of `range` in as few tiles of at most `most` rows as may be, all about as tall: a low one takes nearly as long as a tall one.
+fn tiles_of(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let (first, count) = (range.start, range.len());
+    let tiles = count.div_ceil(most);
+    (0..tiles).map(move |tile| first + tile * count / tiles..first + (tile + 1) * count / tiles)
+}
+
+/// Multiplications that are worth the handing over to another thread: ten microseconds of them.
+const WORTH: usize = 1 << 20;
+
+/// `jobs` of `each` multiplications on all threads: so few at a time that none waits long for another's last, so many that it pays.
+fn share_out(jobs: usize, each: usize, work: impl Fn(usize) + Sync) {
+    let least = WORTH / each.max(1) + 1;
+    let most = (jobs / (16 * rayon::current_num_threads())).max(least);
+    (0..jobs).into_par_iter().with_min_len(least).with_max_len(most).for_each(&work);
 }
 
 /// What becomes of a product.

@@ -124,7 +124,8 @@ impl Stack {
             self.spare().push(buffers);
             made
         };
-        let made: Vec<Vec<f32>> = states.map(pass).collect();
+        // From a thread of the pool: asking it from outside costs a wake-up for each product, where there is one group.
+        let made: Vec<Vec<f32>> = rayon::scope(|_| states.map(pass).collect());
         Ok(made.concat())
     }
 }
