@@ -92,7 +92,7 @@ def sound(path, body):
             body["top_p"] = max(body["top_p"], 1e-6)
     if path.endswith("/index"):
         # A shadow wants another model than the one that there is here.
-        body["shadow"] = False
+        body["shadow"] = body["from_thumbnails"] = False
         body["sources"] = body.get("sources") or [str(SCENES[7])]
     if path.endswith("/items") and "items" not in body and not body.get("file"):
         body["file"] = ["no picture"]

@@ -25,10 +25,11 @@ pub struct How {
     #[param(minimum = 0, maximum = 64)]
     hamming: Option<u32>,
     #[serde(default)]
-    #[param(default = 0)]
-    offset: usize,
+    #[param(default = 0, maximum = 4_294_967_295_u32)]
+    offset: u32,
     /// 100 where absent.
-    limit: Option<usize>,
+    #[param(maximum = 4_294_967_295_u32)]
+    limit: Option<u32>,
 }
 
 /// Groups of items that show the same picture: those of the same bytes first.
@@ -85,7 +86,8 @@ pub async fn list(
     });
     let groups = groups.await?;
     let total = groups.len() as u64;
-    let page = groups.into_iter().skip(how.offset).take(how.limit.unwrap_or(LIMIT));
+    let page =
+        groups.into_iter().skip(how.offset as usize).take(how.limit.map_or(LIMIT, |limit| limit as usize));
     Ok(Json(Groups { groups: page.map(GroupBody::from).collect(), total }))
 }
 

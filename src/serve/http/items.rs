@@ -25,8 +25,8 @@ const MAX_LIMIT: usize = 1000;
 #[into_params(parameter_in = Query)]
 pub struct Which {
     #[serde(default)]
-    #[param(default = 0)]
-    offset: usize,
+    #[param(default = 0, maximum = 4_294_967_295_u32)]
+    offset: u32,
     /// 1 to 1000; 100 where absent.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
@@ -59,7 +59,7 @@ pub async fn list(
         }
         let message = |expression| pb::Filter { expression, ..pb::Filter::default() };
         let filter = which.filter.map(|text| convert::filter(message(text))).transpose()?;
-        there.collection(&collection)?.page(filter.as_ref(), which.offset, limit)
+        there.collection(&collection)?.page(filter.as_ref(), which.offset as usize, limit)
     });
     let page = page.await?;
     let items = page.items.into_iter().map(ItemBody::from).collect();
