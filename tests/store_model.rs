@@ -108,10 +108,12 @@ impl Run {
         }
         let ids = collection.upsert(batch).unwrap();
         let first = self.given;
+        // Of a picture that stayed, so does what was kept before; of two with one key in a batch, the first never was.
+        for (key, picture, .., thumbnail) in &mut kept {
+            let same = self.model.get(key).filter(|old| old.picture == *picture);
+            *thumbnail = thumbnail.take().or_else(|| same.and_then(|old| old.thumbnail.clone()));
+        }
         for ((key, picture, captions, n, thumbnail), id) in kept.into_iter().zip(ids) {
-            // Of a picture that stayed, so does what was kept.
-            let same = self.model.get(&key).filter(|old| old.picture == picture);
-            let thumbnail = thumbnail.or_else(|| same.and_then(|old| old.thumbnail.clone()));
             match self.model.get(&key) {
                 Some(old) => assert_eq!(old.id, id, "{key} keeps its id"),
                 None => {
