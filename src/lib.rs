@@ -26,7 +26,8 @@
 //! 1. `ingest::sources` list it (a folder, a bucket, a tar, a list), and `ingest::sidecar` reads its captions;
 //! 2. `ingest::pipeline` skips it where the manifest has the same stamp, else fetches ([`engine::bucket`], [`engine::web`]) and
 //!    hashes it: bytes known before reuse their vectors;
-//! 3. [`engine::decode`] turns bytes into upright RGB within limits, or says why not;
+//! 3. [`engine::decode`] turns bytes into upright RGB within limits, or says why not; where it is asked for, a small picture is kept
+//!    (`engine::small`);
 //! 4. `models::preprocess` resizes and crops as the checkpoint asks;
 //! 5. `engine::upsert` gathers a batch, encodes pictures and captions with [`models::Clip`], and
 //! 6. writes records, vectors and manifest to the [`store`] in one atomic, flushed batch;

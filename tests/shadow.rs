@@ -274,6 +274,14 @@ fn small_pictures_stand_in_for_files() {
     home.engine.compact().unwrap();
     assert_eq!(home.engine.collection("test").unwrap().thumbnail(id).unwrap(), kept);
     sound(&home);
+    // A file that is lost costs small pictures, and they are made again.
+    let lost =
+        std::fs::read_dir(home.dir.path().join("data/gen-2")).unwrap().flatten().map(|entry| entry.path());
+    let lost = lost.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("thumbnails-"));
+    lost.for_each(|path| std::fs::remove_file(path).unwrap());
+    assert_eq!(flipped.thumbnail(id).unwrap(), None);
+    run(&keeping());
+    assert_eq!(flipped.thumbnail(id).unwrap(), kept);
 }
 
 /// Does something to the collection between the listing and the writing of an image.

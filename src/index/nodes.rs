@@ -85,9 +85,8 @@ impl Filling {
         let (rough, fine) =
             (Pages::zeros(ids.len() * nodes.rough_len), Pages::zeros(ids.len() * nodes.fine_len));
         let mut dead = vec![u64::MAX; ids.len().div_ceil(64)];
-        if let (Some(last), Some(spare)) = (dead.last_mut(), (64 - ids.len() % 64).checked_rem(64)) {
-            *last >>= spare;
-        }
+        let spare = dead.len() * 64 - ids.len();
+        dead.last_mut().into_iter().for_each(|last| *last >>= spare);
         Filling { rough, fine, ids, dead }
     }
 

@@ -83,13 +83,17 @@ impl Generation {
 
     /// Makes a space's blocks durable.
     pub fn sync_blocks(&self, space: u32) -> Result<()> {
+        self.sync(&self.blocks_file(space))
+    }
+
+    /// Makes one of its files durable, and its name.
+    pub fn sync(&self, path: &Path) -> Result<()> {
         self.gate.pass()?;
-        let path = self.blocks_file(space);
         let sync = || {
-            File::options().write(true).open(&path)?.sync_all()?;
+            File::options().write(true).open(path)?.sync_all()?;
             sync_dir(&self.dir)
         };
-        sync().map_err(|e| Error::io(&path, e))
+        sync().map_err(|e| Error::io(path, e))
     }
 
     /// The blocks of a space in order, without the vectors that were taken away. Reads one at a time.

@@ -8,7 +8,6 @@ use super::Store;
 use super::block::{SUM, sum};
 use super::generation::Generation;
 use super::key::Key;
-use super::layout::sync_dir;
 use super::record::{self, Place};
 use super::rows::Change;
 use crate::error::{Error, Result};
@@ -26,9 +25,9 @@ impl Store {
         }
     }
 
-    /// Whether there is one, damaged or not.
+    /// Whether there is one, as far as can be told without reading it: what is gone can be made again.
     pub fn has_thumbnail(&self, collection: u32, item: ItemId) -> Result<bool> {
-        Ok(self.get(&Key::thumbnail(collection, item))?.is_some())
+        self.live().has_thumbnail(collection, item)
     }
 }
 
@@ -55,13 +54,16 @@ impl Generation {
 
     /// Makes what was appended durable.
     pub fn sync_thumbnails(&self, collection: u32) -> Result<()> {
-        self.gate.pass()?;
-        let path = self.thumbnails_file(collection);
-        let sync = || {
-            File::options().write(true).open(&path)?.sync_all()?;
-            sync_dir(&self.dir)
-        };
-        sync().map_err(|e| Error::io(&path, e))
+        self.sync(&self.thumbnails_file(collection))
+    }
+
+    /// Whether a row names a small picture of an item, and the file is as long as it says. What is damaged within is found when it is
+    /// read, and left out by compaction.
+    fn has_thumbnail(&self, collection: u32, item: ItemId) -> Result<bool> {
+        let Some(row) = self.rows.get(&Key::thumbnail(collection, item))? else { return Ok(false) };
+        let place = row.split_last_chunk::<SUM>().and_then(|(place, _)| record::place(place).ok());
+        let len = self.thumbnails_file(collection).metadata().map_or(0, |file| file.len());
+        Ok(place.is_some_and(|place| place.offset.saturating_add(place.len) <= len))
     }
 
     /// The small picture of an item; [`Error::Corrupt`] for a damaged one.

@@ -32,11 +32,12 @@ pub(super) const RUN: usize = 384;
 /// Fewer rows are quicker without.
 pub(super) const LEAST: usize = 24;
 
-/// The kernel, where the CPU has AMX for bf16.
+/// The kernel, where the CPU has AMX for bf16, and AVX-512 with BW to split numbers by.
 pub(super) fn kernel() -> Option<&'static floats::Kernel> {
     const KERNEL: floats::Kernel =
         floats::Kernel { panel: PANEL, tile: 8, multiply: avx512::multiply, many: true };
-    (avx512::kernel().is_some() && tiles::multiply(Numbers::Brain)).then_some(&KERNEL)
+    let able = avx512::kernel().is_some() && std::is_x86_feature_detected!("avx512bw");
+    (able && tiles::multiply(Numbers::Brain)).then_some(&KERNEL)
 }
 
 /// What a job reads and writes.
@@ -81,7 +82,7 @@ fn split(x: __m512) -> [__m512i; 3] {
 pub(super) fn split_inputs(x: Rows, from: usize, count: usize, parts: &mut [u8]) {
     for (row, x) in x.iter().enumerate() {
         for (x, parts) in x[from..from + count].chunks(STEP).zip(parts.chunks_exact_mut(PARTS)) {
-            // SAFETY: the CPU has AVX-512, or nobody would ask for parts.
+            // SAFETY: the CPU has what [`kernel`] asks for, or nobody would ask for parts.
             unsafe { split_step(x, row, parts) };
         }
     }

@@ -3,7 +3,8 @@
 //! 1. [`Matrix`] holds a layer's weights in panels, laid out once, in the order in which they are read: `floats` as they are, `bytes`
 //!    rounded to 8 bits, as `inputs` are when they come.
 //! 2. `avx512` and `avx2` are the small kernels under products and `attention` in f32, `amx_floats` under large products; `amx`, `vnni`
-//!    and `avx2_bytes` those under products in 8 bits (`tiles` is what AMX works on). The processor is asked which it has; each gives what plain loops give.
+//!    and `avx2_bytes` those under products in 8 bits (`tiles` is what AMX works on, `rows` how far apart rows lie). The processor is
+//!    asked which it has; each gives what plain loops give.
 //! 3. [`Stack`] takes sequences through all layers of a tower, over buffers that are made once; everything between the
 //!    products stays f32, `norm` and activations among it.
 //!
