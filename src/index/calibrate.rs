@@ -11,7 +11,7 @@ use rayon::prelude::*;
 const RECALL: f64 = 0.995;
 /// How many are looked for.
 const TOP: usize = 10;
-/// Breadths that are tried; the last is taken where none is enough.
+/// Breadths that are tried; where none is enough, the least that finds as much as any.
 const LADDER: [usize; 15] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
 
 /// The least breadth that finds [`RECALL`] of what is nearest among `linked`, for the nodes in `held` (which are not
@@ -28,33 +28,38 @@ pub fn calibrate(
         if queries.is_empty() {
             return (0, 1.0);
         }
-        let right: Vec<Vec<u32>> = queries.par_iter().map(|query| nearest(frozen, linked, query)).collect();
-        let mut last = (0, 0.0);
+        let right: Vec<Vec<Found>> = queries.par_iter().map(|query| nearest(frozen, linked, query)).collect();
+        let mut best = (0, 0.0);
         for ef in LADDER {
-            last = (ef, recall(frozen, queries, &right, ef, scratches));
-            if last.1 >= RECALL {
+            let found = recall(frozen, queries, &right, ef, scratches);
+            if found > best.1 {
+                best = (ef, found);
+            }
+            if found >= RECALL {
                 break;
             }
         }
-        last
+        best
     };
     let (images, samples) = (breadth(&images), breadth(samples));
     (images.0.max(samples.0), images.1.min(samples.1))
 }
 
 /// The nearest of `linked`, by scan.
-fn nearest(frozen: &Frozen, linked: &[u32], query: &Query) -> Vec<u32> {
+fn nearest(frozen: &Frozen, linked: &[u32], query: &Query) -> Vec<Found> {
     let mut best: Best<Found> = Best::new(TOP, by_rough);
     scan(query, linked.iter().map(|&node| (node, frozen.layer.nodes.rough(node))), &mut best);
-    best.into_sorted().iter().map(Found::node).collect()
+    best.into_sorted()
 }
 
-fn recall(frozen: &Frozen, queries: &[Query], right: &[Vec<u32>], ef: usize, scratches: &Scratches) -> f64 {
+/// The share of `right` that walks of breadth `ef` find, or others that are as near.
+fn recall(frozen: &Frozen, queries: &[Query], right: &[Vec<Found>], ef: usize, scratches: &Scratches) -> f64 {
     let hits: usize = (queries.par_iter().zip(right))
         .map(|(query, right)| {
+            let Some(last) = right.last() else { return 0 };
             scratches.with(|scratch| {
                 frozen.walk(query, ef, scratch);
-                scratch.pool.iter().take(TOP).filter(|found| right.contains(&found.node())).count()
+                scratch.pool.iter().take(right.len()).filter(|found| found.score >= last.score).count()
             })
         })
         .sum();

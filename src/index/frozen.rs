@@ -108,6 +108,8 @@ pub fn build(
     } else {
         guide::guide(&frozen, samples, scratches);
     }
+    // What no path leads to would be missed at any breadth.
+    repair::reach(&frozen, &order, scratches);
     (frozen.ef, frozen.recall) = calibrate(&frozen, &order, &held, &measuring, scratches);
     if measuring.is_empty() {
         // Images alone measured it, and texts need more; how much more was measured if samples guided `old`.
