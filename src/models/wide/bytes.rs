@@ -203,7 +203,7 @@ pub(super) fn scalar(coded: &Coded, inputs: &Inputs, rows: usize, out: &mut [f32
                 End::Add => *place += value,
                 End::Activate(activation) => {
                     *place = value;
-                    activation.apply(std::slice::from_mut(place));
+                    activation.apply(std::slice::from_mut(place).into());
                 }
             }
         }

@@ -33,7 +33,7 @@ mod vnni;
 pub use parts::{Parts, Shape};
 pub use stack::Stack;
 
-use crate::models::act::Activation;
+use crate::models::act::{Activation, Block};
 use crate::models::slice::slice;
 use bytes::Coded;
 use candle_core::{Device, Tensor};
@@ -99,10 +99,8 @@ enum End {
 #[inline(always)]
 unsafe fn activate_tile(end: End, c: *mut f32, stride: usize, rows: usize, columns: usize) {
     let End::Activate(activation) = end else { return };
-    for row in 0..rows {
-        // SAFETY: as the caller says.
-        activation.apply(unsafe { std::slice::from_raw_parts_mut(c.add(row * stride), columns) });
-    }
+    // SAFETY: as the caller says.
+    activation.apply(unsafe { Block::new(c, stride, rows, columns) });
 }
 
 /// A linear layer, laid out for this machine.
