@@ -3,7 +3,7 @@
 use super::act::Activation;
 use super::layers::{attend_all, causal_mask, ours};
 use super::weights::Scope;
-use super::wide::{Parts, Shape, Stack};
+use super::wide::{Parts, Precision, Shape, Stack};
 use crate::Result;
 use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module};
@@ -60,7 +60,8 @@ impl Encoder {
             let layer = Layer::load(&scope.pp("layers").pp(n), config)?;
             // Each is laid out as it comes, so that there are never two copies of the whole.
             match !scope.is_survey() && ours(layer.fc1.weight()) {
-                true => stack.push(&layer.parts(), scope.int8())?,
+                true => stack
+                    .push(&layer.parts(), if scope.int8() { Precision::Bytes } else { Precision::Full })?,
                 false => layers.push(layer),
             }
         }

@@ -1,7 +1,7 @@
 //! The plain parts that every network here shares: attention, patches, masks.
 
 use super::slice::slice;
-use super::wide::{self, Matrix};
+use super::wide::{self, Matrix, Precision};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::{Linear, Module};
@@ -17,9 +17,9 @@ pub enum Product {
 
 impl Product {
     /// Lays the weights out where this machine and their numbers allow.
-    pub fn new(linear: Linear) -> Result<Self> {
+    pub fn new(linear: Linear, precision: Precision) -> Result<Self> {
         Ok(match ours(linear.weight()) {
-            true => Product::Wide(Matrix::new(&linear, false)?),
+            true => Product::Wide(Matrix::new(&linear, precision)?),
             false => Product::Plain(linear),
         })
     }

@@ -6,6 +6,7 @@
 use super::files::{Blob, ModelFiles};
 use super::layers::Product;
 use super::plain;
+use super::wide::Precision;
 use crate::{Error, Result};
 use candle_core::pickle::PthTensors;
 use candle_core::safetensors::{MmapedSafetensors, SliceSafetensors};
@@ -279,7 +280,7 @@ impl Scope<'_> {
     pub(crate) fn ready(&self, linear: Linear) -> Result<Product> {
         match self.weights.survey {
             Some(_) => Ok(Product::Plain(linear)),
-            None => Product::new(linear),
+            None => Product::new(linear, if self.int8() { Precision::Half } else { Precision::Full }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Matrices that are dense or quantized, and multiply all the same.
 
 use crate::models::layers::Product;
+use crate::models::wide::Precision;
 use crate::{Error, Result};
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Tensor};
@@ -68,7 +69,7 @@ impl Matrix {
     pub fn packed(weight: QTensor, bias: Option<Tensor>, dtype: DType) -> Result<Self> {
         Ok(match QMatMul::from_qtensor(weight)? {
             QMatMul::Tensor(weight) | QMatMul::TensorF16(weight) => {
-                Matrix::Dense(Product::new(Linear::new(weight.to_dtype(dtype)?, bias))?)
+                Matrix::Dense(Product::new(Linear::new(weight.to_dtype(dtype)?, bias), Precision::Full)?)
             }
             packed => Matrix::Packed(packed, bias),
         })

@@ -4,7 +4,6 @@ use super::bytes::{GROUP, Kernel, Work};
 use super::inputs::round_row;
 use super::tiles::{self, Numbers, SIDE};
 use super::vnni;
-use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
@@ -51,8 +50,8 @@ unsafe fn multiply(work: &Work, rows: usize) {
                 // read of it was written when `first` was zero, or just now.
                 unsafe {
                     match rows {
-                        0..=SIDE => low(a, b, depth, sums, first > 0),
-                        _ => high(a, b, depth, sums, first > 0),
+                        0..=SIDE => low(a, b.cast(), depth, sums.cast(), first > 0),
+                        _ => high(a, b.cast(), depth, sums.cast(), first > 0),
                     }
                     if first + depth == runs {
                         for n in 0..PANEL / SIDE {
@@ -70,81 +69,26 @@ unsafe fn multiply(work: &Work, rows: usize) {
     unsafe { tiles::with(all) };
 }
 
-/// Adds `runs` runs of inputs, one at least, to the sums of the 32 rows of a tile of A; `more` says that there are any. A's loads say
-/// that it passes by: B is what should stay in the first-level cache.
-///
-/// # Safety
-/// [`multiply`]'s tiles, A and B, and 32 rows of 32 at `sums`.
-unsafe fn high(a: *const u8, b: *const i8, runs: usize, sums: *mut i32, more: bool) {
-    // SAFETY: as the caller says.
-    unsafe {
-        asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
-            "test {more}, {more}",
-            "jz 2f",
-            "tileloadd tmm0, [{sums} + {down}*1]",
-            "tileloadd tmm1, [{sums} + {down}*1 + 64]",
-            "tileloadd tmm2, [{sums} + {down}*1 + 2048]",
-            "tileloadd tmm3, [{sums} + {down}*1 + 2112]",
-            "2:",
-            "tileloaddt1 tmm4, [{a} + {across}*1]",
-            "tileloadd tmm6, [{b} + {down}*1]",
-            "tileloadd tmm7, [{b} + {down}*1 + 64]",
-            "tdpbusd tmm0, tmm4, tmm6",
-            "tileloaddt1 tmm5, [{a} + {across}*1 + 1024]",
-            "tdpbusd tmm1, tmm4, tmm7",
-            "tdpbusd tmm2, tmm5, tmm6",
-            "tdpbusd tmm3, tmm5, tmm7",
-            "add {a}, 2048",
-            "add {b}, 2048",
-            "dec {runs}",
-            "jnz 2b",
-            "tilestored [{sums} + {down}*1], tmm0",
-            "tilestored [{sums} + {down}*1 + 64], tmm1",
-            "tilestored [{sums} + {down}*1 + 2048], tmm2",
-            "tilestored [{sums} + {down}*1 + 2112], tmm3",
-            a = inout(reg) a => _, b = inout(reg) b => _, runs = inout(reg) runs => _, sums = in(reg) sums,
-            more = in(reg) usize::from(more), across = in(reg) RUN, down = in(reg) PANEL * GROUP,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack),
-        );
-    }
+tiles::adds! {
+    /// A's loads say that it passes by: B is what should stay in the first-level cache.
+    fn high, high, 2048, [
+        "tileloaddt1 tmm4, [{a} + {across}*1]",
+        "tileloadd tmm6, [{b} + {down}*1]",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
+        "tdpbusd tmm0, tmm4, tmm6",
+        "tileloaddt1 tmm5, [{a} + {across}*1 + 1024]",
+        "tdpbusd tmm1, tmm4, tmm7",
+        "tdpbusd tmm2, tmm5, tmm6",
+        "tdpbusd tmm3, tmm5, tmm7",
+    ]
 }
 
-/// [`high`] for the first 16 rows of a tile of A.
-///
-/// # Safety
-/// As [`high`], with 16 rows of 32 at `sums`.
-unsafe fn low(a: *const u8, b: *const i8, runs: usize, sums: *mut i32, more: bool) {
-    // SAFETY: as the caller says.
-    unsafe {
-        asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "test {more}, {more}",
-            "jz 2f",
-            "tileloadd tmm0, [{sums} + {down}*1]",
-            "tileloadd tmm1, [{sums} + {down}*1 + 64]",
-            "2:",
-            "tileloadd tmm4, [{a} + {across}*1]",
-            "tileloadd tmm6, [{b} + {down}*1]",
-            "tileloadd tmm7, [{b} + {down}*1 + 64]",
-            "tdpbusd tmm0, tmm4, tmm6",
-            "tdpbusd tmm1, tmm4, tmm7",
-            "add {a}, 2048",
-            "add {b}, 2048",
-            "dec {runs}",
-            "jnz 2b",
-            "tilestored [{sums} + {down}*1], tmm0",
-            "tilestored [{sums} + {down}*1 + 64], tmm1",
-            a = inout(reg) a => _, b = inout(reg) b => _, runs = inout(reg) runs => _, sums = in(reg) sums,
-            more = in(reg) usize::from(more), across = in(reg) RUN, down = in(reg) PANEL * GROUP,
-            out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
-            options(nostack),
-        );
-    }
+tiles::adds! {
+    fn low, low, 2048, [
+        "tileloadd tmm4, [{a} + {across}*1]",
+        "tileloadd tmm6, [{b} + {down}*1]",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
+        "tdpbusd tmm0, tmm4, tmm6",
+        "tdpbusd tmm1, tmm4, tmm7",
+    ]
 }

@@ -1,6 +1,6 @@
 //! The kernel in f32 for AMX, which multiplies no f32: every number is the sum of three of 8 bits each, with the range of f32 (bf16), and
-//! their products are added up in f32. Of the nine, six count: the others come to less than f32's own rounding.
-//! (Henry, Tang, Heinecke 2019, arXiv:1904.06376.)
+//! their products are added up in f32. Of the nine, six count: the others come to less than f32's own rounding. Where 16 bits are enough,
+//! two parts and three products are. (Henry, Tang, Heinecke 2019, arXiv:1904.06376.)
 //!
 //! 1. Inputs are split when they come ([`split_inputs`]), for all outputs at once.
 //! 2. Weights stay as they are, which is two thirds of what they would take in parts, and are split as they pass by, for all rows of a
@@ -9,7 +9,6 @@
 use super::rows::Rows;
 use super::tiles::{self, Numbers, ROW, SIDE};
 use super::{avx512, floats};
-use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
@@ -32,18 +31,31 @@ pub(super) const RUN: usize = 384;
 /// Fewer rows are quicker without.
 pub(super) const LEAST: usize = 24;
 
+/// How many parts of a number count.
+#[derive(Clone, Copy)]
+pub(super) enum Split {
+    /// All: as near as f32.
+    Three,
+    /// 16 bits: a hundred times nearer than products in 8 bits.
+    Two,
+}
+
 /// The kernel, where the CPU has AMX for bf16, and AVX-512 with BW to split numbers by.
-pub(super) fn kernel() -> Option<&'static floats::Kernel> {
-    const KERNEL: floats::Kernel =
-        floats::Kernel { panel: PANEL, tile: 8, multiply: avx512::multiply, many: true };
+pub(super) fn kernel(split: Split) -> Option<&'static floats::Kernel> {
+    const fn of(split: Split) -> floats::Kernel {
+        floats::Kernel { panel: PANEL, tile: 8, multiply: avx512::multiply, many: Some(split) }
+    }
+    const KERNELS: [floats::Kernel; 2] = [of(Split::Three), of(Split::Two)];
     let able = avx512::kernel().is_some() && std::is_x86_feature_detected!("avx512bw");
-    (able && tiles::multiply(Numbers::Brain)).then_some(&KERNEL)
+    (able && tiles::multiply(Numbers::Brain)).then_some(&KERNELS[split as usize])
 }
 
 /// What a job reads and writes.
 pub(super) struct Job {
-    /// The parts of inputs: tile by tile of rows, step by step.
+    /// The parts of inputs, all three: tile by tile of rows, step by step.
     pub a: *const u8,
+    /// How many of them are multiplied.
+    pub split: Split,
     pub rows: usize,
     /// The first of `inputs` rows of a panel.
     pub b: *const f32,
@@ -71,7 +83,7 @@ fn nearest(x: __m512) -> (__m512i, __m512) {
 /// Three numbers of 8 bits each, in the upper halves, that come to `x`.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn split(x: __m512) -> [__m512i; 3] {
+fn parts_of(x: __m512) -> [__m512i; 3] {
     let (first, rest) = nearest(x);
     let (second, rest) = nearest(rest);
     [first, second, _mm512_castps_si512(rest)]
@@ -112,7 +124,7 @@ unsafe fn split_step(x: &[f32], row: usize, parts: &mut [u8]) {
         )
     };
     let places = parts.chunks_exact_mut(PART).map(|part| &mut part[row * ROW..][..ROW]);
-    for ((low, high), place) in split(low).into_iter().zip(split(high)).zip(places) {
+    for ((low, high), place) in parts_of(low).into_iter().zip(parts_of(high)).zip(places) {
         // SAFETY: a row is as long as a register.
         unsafe {
             _mm512_storeu_si512(place.as_mut_ptr().cast(), _mm512_permutex2var_epi16(low, order, high))
@@ -134,7 +146,7 @@ unsafe fn split_weights(b: *const f32, inputs: usize, parts: &mut [[u8; PARTS]; 
     for (step, parts) in parts.iter_mut().enumerate().take(inputs.div_ceil(STEP)) {
         for (pair, n) in (0..STEP / 2).flat_map(|pair| [(pair, 0), (pair, 1)]) {
             let first = step * STEP + 2 * pair;
-            let (even, odd) = (split(row(first, n)), split(row(first + 1, n)));
+            let (even, odd) = (parts_of(row(first, n)), parts_of(row(first + 1, n)));
             for (part, (even, odd)) in even.into_iter().zip(odd).enumerate() {
                 let both = both_halves(_mm512_srli_epi32(even, 16), odd);
                 let place = &mut parts[part * PART + (pair * PANEL / SIDE + n) * ROW..][..ROW];
@@ -157,16 +169,16 @@ fn both_halves(low: __m512i, high: __m512i) -> __m512i {
 #[repr(align(64))]
 struct Sums(#[expect(dead_code, reason = "it is read and written by its address")] [[f32; PANEL]; ROWS]);
 
-/// Parts of a panel's weights.
+/// Split of a panel's weights.
 #[repr(align(64))]
-struct Parts([[u8; PARTS]; DEPTH]);
+struct Weights([[u8; PARTS]; DEPTH]);
 
 /// # Safety
 /// AMX with bf16, AVX-512, and what `job` points to: whole tiles of A, of which [`ROWS`] rows at most count and are in C, `inputs` rows
 /// of a panel, a panel's bias, and `columns` of C.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn multiply(job: &Job) {
-    let (mut sums, mut parts) = (MaybeUninit::<Sums>::uninit(), Parts([[0; PARTS]; DEPTH]));
+    let (mut sums, mut parts) = (MaybeUninit::<Sums>::uninit(), Weights([[0; PARTS]; DEPTH]));
     let sums = sums.as_mut_ptr().cast::<f32>();
     let steps = job.inputs.div_ceil(STEP);
     assert!(job.rows <= ROWS);
@@ -183,13 +195,16 @@ pub(super) unsafe fn multiply(job: &Job) {
                 if last {
                     ahead(job, row, rows);
                 }
+                let pass = match (job.split, rows <= SIDE) {
+                    (Split::Three, true) => low,
+                    (Split::Three, false) => high,
+                    (Split::Two, true) => low_of_two,
+                    (Split::Two, false) => high_of_two,
+                };
                 // SAFETY: the caller vouches for A, whose inputs are filled up to whole steps. `sums` has room for whole tiles; what is
                 // read of it was written when `first` was zero, or just now.
                 unsafe {
-                    match rows {
-                        0..=SIDE => low(a, parts.0.as_ptr().cast(), depth, sums, first > 0),
-                        _ => high(a, parts.0.as_ptr().cast(), depth, sums, first > 0),
-                    }
+                    pass(a, parts.0.as_ptr().cast(), depth, sums.cast(), first > 0);
                     if last {
                         finish(job, row, rows, sums);
                     }
@@ -240,134 +255,123 @@ fn ahead(job: &Job, row: usize, rows: usize) {
     }
 }
 
-/// Adds `steps` steps of inputs, one at least, to the sums of the 32 rows of a tile of A; `more` says that there are any. Of each step,
-/// these parts are multiplied: the first by the third, second and first, the second by the first and second, the third by the first.
-///
-/// # Safety
-/// [`multiply`]'s tiles, A and B, and 32 rows of 32 at `sums`.
-unsafe fn high(a: *const u8, b: *const u8, steps: usize, sums: *mut f32, more: bool) {
-    // SAFETY: as the caller says.
-    unsafe {
-        asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
-            "test {more}, {more}",
-            "jz 2f",
-            "tileloadd tmm0, [{sums} + {down}*1]",
-            "tileloadd tmm1, [{sums} + {down}*1 + 64]",
-            "tileloadd tmm2, [{sums} + {down}*1 + 2048]",
-            "tileloadd tmm3, [{sums} + {down}*1 + 2112]",
-            "2:",
-            "tileloadd tmm4, [{a} + {across}*1]",
-            "tileloadd tmm5, [{a} + {across}*1 + 1024]",
-            "tileloadd tmm6, [{b} + {down}*1 + 4096]",
-            "tileloadd tmm7, [{b} + {down}*1 + 4160]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "tileloadd tmm6, [{b} + {down}*1 + 2048]",
-            "tileloadd tmm7, [{b} + {down}*1 + 2112]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "tileloadd tmm6, [{b} + {down}*1]",
-            "tileloadd tmm7, [{b} + {down}*1 + 64]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "tileloadd tmm4, [{a} + {across}*1 + 2048]",
-            "tileloadd tmm5, [{a} + {across}*1 + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "tileloadd tmm6, [{b} + {down}*1 + 2048]",
-            "tileloadd tmm7, [{b} + {down}*1 + 2112]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "tileloadd tmm4, [{a} + {across}*1 + 4096]",
-            "tileloadd tmm5, [{a} + {across}*1 + 5120]",
-            "tileloadd tmm6, [{b} + {down}*1]",
-            "tileloadd tmm7, [{b} + {down}*1 + 64]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {a}, 6144",
-            "add {b}, 6144",
-            "dec {steps}",
-            "jnz 2b",
-            "tilestored [{sums} + {down}*1], tmm0",
-            "tilestored [{sums} + {down}*1 + 64], tmm1",
-            "tilestored [{sums} + {down}*1 + 2048], tmm2",
-            "tilestored [{sums} + {down}*1 + 2112], tmm3",
-            a = inout(reg) a => _, b = inout(reg) b => _, steps = inout(reg) steps => _, sums = in(reg) sums,
-            more = in(reg) usize::from(more), across = in(reg) ROW, down = in(reg) 2 * ROW,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack),
-        );
-    }
+tiles::adds! {
+    /// By the first part of inputs, the third, second and first of weights; by the second, the first and second; by the third, the first.
+    fn high, high, 6144, [
+        "tileloadd tmm4, [{a} + {across}*1]",
+        "tileloadd tmm5, [{a} + {across}*1 + 1024]",
+        "tileloadd tmm6, [{b} + {down}*1 + 4096]",
+        "tileloadd tmm7, [{b} + {down}*1 + 4160]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1 + 2048]",
+        "tileloadd tmm7, [{b} + {down}*1 + 2112]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1]",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+        "tileloadd tmm4, [{a} + {across}*1 + 2048]",
+        "tileloadd tmm5, [{a} + {across}*1 + 3072]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1 + 2048]",
+        "tileloadd tmm7, [{b} + {down}*1 + 2112]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+        "tileloadd tmm4, [{a} + {across}*1 + 4096]",
+        "tileloadd tmm5, [{a} + {across}*1 + 5120]",
+        "tileloadd tmm6, [{b} + {down}*1]",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+    ]
 }
 
-/// [`high`] for the first 16 rows of a tile of A: in the same order, so that a row comes to the same wherever it stands.
-///
-/// # Safety
-/// As [`high`], with 16 rows of 32 at `sums`.
-unsafe fn low(a: *const u8, b: *const u8, steps: usize, sums: *mut f32, more: bool) {
-    // SAFETY: as the caller says.
-    unsafe {
-        asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "test {more}, {more}",
-            "jz 2f",
-            "tileloadd tmm0, [{sums} + {down}*1]",
-            "tileloadd tmm1, [{sums} + {down}*1 + 64]",
-            "2:",
-            "tileloadd tmm4, [{a} + {across}*1]",
-            "tileloadd tmm5, [{a} + {across}*1 + 2048]",
-            "tileloadd tmm2, [{a} + {across}*1 + 4096]",
-            "tileloadd tmm6, [{b} + {down}*1 + 4096]",
-            "tileloadd tmm7, [{b} + {down}*1 + 4160]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm6, [{b} + {down}*1 + 2048]",
-            "tileloadd tmm7, [{b} + {down}*1 + 2112]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm6, [{b} + {down}*1]",
-            "tileloadd tmm7, [{b} + {down}*1 + 64]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm0, tmm5, tmm6",
-            "tdpbf16ps tmm1, tmm5, tmm7",
-            "tileloadd tmm6, [{b} + {down}*1 + 2048]",
-            "tileloadd tmm7, [{b} + {down}*1 + 2112]",
-            "tdpbf16ps tmm0, tmm5, tmm6",
-            "tdpbf16ps tmm1, tmm5, tmm7",
-            "tileloadd tmm6, [{b} + {down}*1]",
-            "tileloadd tmm7, [{b} + {down}*1 + 64]",
-            "tdpbf16ps tmm0, tmm2, tmm6",
-            "tdpbf16ps tmm1, tmm2, tmm7",
-            "add {a}, 6144",
-            "add {b}, 6144",
-            "dec {steps}",
-            "jnz 2b",
-            "tilestored [{sums} + {down}*1], tmm0",
-            "tilestored [{sums} + {down}*1 + 64], tmm1",
-            a = inout(reg) a => _, b = inout(reg) b => _, steps = inout(reg) steps => _, sums = in(reg) sums,
-            more = in(reg) usize::from(more), across = in(reg) ROW, down = in(reg) 2 * ROW,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm4") _,
-            out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack),
-        );
-    }
+tiles::adds! {
+    /// In the same order, so that a row comes to the same wherever it stands.
+    fn low, low, 6144, [
+        "tileloadd tmm4, [{a} + {across}*1]",
+        "tileloadd tmm5, [{a} + {across}*1 + 2048]",
+        "tileloadd tmm3, [{a} + {across}*1 + 4096]",
+        "tileloadd tmm6, [{b} + {down}*1 + 4096]",
+        "tileloadd tmm7, [{b} + {down}*1 + 4160]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1 + 2048]",
+        "tileloadd tmm7, [{b} + {down}*1 + 2112]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1]",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm0, tmm5, tmm6",
+        "tdpbf16ps tmm1, tmm5, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1 + 2048]",
+        "tileloadd tmm7, [{b} + {down}*1 + 2112]",
+        "tdpbf16ps tmm0, tmm5, tmm6",
+        "tdpbf16ps tmm1, tmm5, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1]",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
+        "tdpbf16ps tmm0, tmm3, tmm6",
+        "tdpbf16ps tmm1, tmm3, tmm7",
+    ]
+}
+
+tiles::adds! {
+    /// By the first part of inputs, the second and first of weights; by the second, the first.
+    fn high_of_two, high, 6144, [
+        "tileloadd tmm4, [{a} + {across}*1]",
+        "tileloadd tmm5, [{a} + {across}*1 + 1024]",
+        "tileloadd tmm6, [{b} + {down}*1 + 2048]",
+        "tileloadd tmm7, [{b} + {down}*1 + 2112]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1]",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+        "tileloadd tmm4, [{a} + {across}*1 + 2048]",
+        "tileloadd tmm5, [{a} + {across}*1 + 3072]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm2, tmm5, tmm6",
+        "tdpbf16ps tmm3, tmm5, tmm7",
+    ]
+}
+
+tiles::adds! {
+    /// In the same order, likewise.
+    fn low_of_two, low, 6144, [
+        "tileloadd tmm4, [{a} + {across}*1]",
+        "tileloadd tmm5, [{a} + {across}*1 + 2048]",
+        "tileloadd tmm6, [{b} + {down}*1 + 2048]",
+        "tileloadd tmm7, [{b} + {down}*1 + 2112]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tileloadd tmm6, [{b} + {down}*1]",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
+        "tdpbf16ps tmm0, tmm4, tmm6",
+        "tdpbf16ps tmm1, tmm4, tmm7",
+        "tdpbf16ps tmm0, tmm5, tmm6",
+        "tdpbf16ps tmm1, tmm5, tmm7",
+    ]
 }

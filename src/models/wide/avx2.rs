@@ -10,7 +10,7 @@ const PAIR: usize = 2 * LANES;
 
 /// The kernel, where the CPU has AVX2 and FMA.
 pub(super) fn kernel() -> Option<&'static Kernel> {
-    const KERNEL: Kernel = Kernel { panel: PAIR, tile: 6, multiply, many: false };
+    const KERNEL: Kernel = Kernel { panel: PAIR, tile: 6, multiply, many: None };
     available().then_some(&KERNEL)
 }
 

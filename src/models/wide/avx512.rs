@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 /// The kernel, where the CPU has AVX-512.
 pub(super) fn kernel() -> Option<&'static Kernel> {
-    const KERNEL: Kernel = Kernel { panel: 48, tile: 8, multiply, many: false };
+    const KERNEL: Kernel = Kernel { panel: 48, tile: 8, multiply, many: None };
     std::is_x86_feature_detected!("avx512f").then_some(&KERNEL)
 }
 

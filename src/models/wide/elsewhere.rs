@@ -2,7 +2,7 @@
 
 mod parts;
 
-pub use parts::{Parts, Shape};
+pub use parts::{Parts, Precision, Shape};
 
 use candle_core::{Tensor, bail};
 use candle_nn::Linear;
@@ -23,7 +23,7 @@ pub struct Matrix(Infallible);
 
 impl Matrix {
     /// Refuses.
-    pub fn new(_: &Linear, _: bool) -> candle_core::Result<Self> {
+    pub fn new(_: &Linear, _: Precision) -> candle_core::Result<Self> {
         bail!("this CPU has no kernels of ours")
     }
 
@@ -43,7 +43,7 @@ impl Stack {
     }
 
     /// Refuses.
-    pub fn push(&mut self, _: &Parts, _: bool) -> candle_core::Result<()> {
+    pub fn push(&mut self, _: &Parts, _: Precision) -> candle_core::Result<()> {
         bail!("this CPU has no kernels of ours")
     }
 

@@ -1,6 +1,7 @@
 //! Products in f32: weights laid out as a CPU's kernel reads them, and which rows and panels pass by one another when.
 
 use super::aligned::Aligned;
+use super::amx_floats::Split;
 use super::inputs::Inputs;
 use super::place::Place;
 use super::rows::{Rows, RowsMut};
@@ -18,8 +19,8 @@ pub(super) struct Kernel {
     pub tile: usize,
     /// Takes up to `tile` rows through what [`Work`] points to; C's columns may be up to 48, whatever the panel.
     pub multiply: unsafe fn(&Work, usize),
-    /// Whether many rows go through AMX instead.
-    pub many: bool,
+    /// Where many rows go through AMX instead, the parts that it takes them in.
+    pub many: Option<Split>,
 }
 
 /// What a kernel reads and writes; all lengths in floats.
@@ -42,13 +43,13 @@ pub(super) struct Work {
     pub columns: usize,
 }
 
-/// The fastest kernel of this CPU.
-pub(super) fn kernel() -> &'static Kernel {
-    amx_floats::kernel().or_else(avx512::kernel).or_else(avx2::kernel).unwrap_or(&PLAIN)
+/// The fastest kernel of this CPU that takes no fewer parts of numbers, where it takes parts.
+pub(super) fn kernel(split: Split) -> &'static Kernel {
+    amx_floats::kernel(split).or_else(avx512::kernel).or_else(avx2::kernel).unwrap_or(&PLAIN)
 }
 
 /// What every kernel does, in plain loops.
-pub(super) const PLAIN: Kernel = Kernel { panel: 16, tile: 6, multiply: plain, many: false };
+pub(super) const PLAIN: Kernel = Kernel { panel: 16, tile: 6, multiply: plain, many: None };
 
 /// # Safety
 /// What `work` points to is there: `rows` rows of A and C, `columns` of B, bias and C.
@@ -103,8 +104,10 @@ impl Packed {
         let Packed { from, to, kernel, .. } = *self;
         assert_fits(&x, from, &out, to);
         let (rows, stride) = (x.count(), out.stride);
-        if kernel.many && rows >= amx_floats::LEAST {
-            return self.product_of_many(x, out, end, inputs);
+        if let Some(split) = kernel.many
+            && rows >= amx_floats::LEAST
+        {
+            return self.product_of_many(x, split, out, end, inputs);
         }
         let rows_of_a_job = rows_of_a_job(kernel.tile);
         let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
@@ -133,7 +136,7 @@ impl Packed {
     }
 
     /// [`Packed::product`] by AMX.
-    fn product_of_many(&self, x: Rows, mut out: RowsMut, end: End, inputs: &mut Inputs) {
+    fn product_of_many(&self, x: Rows, split: Split, mut out: RowsMut, end: End, inputs: &mut Inputs) {
         use amx_floats::{Job, PARTS, ROWS, RUN, STEP, TILE};
         let Packed { from, to, kernel: &Kernel { panel: width, .. }, .. } = *self;
         let (rows, stride) = (x.count(), out.stride);
@@ -149,6 +152,7 @@ impl Packed {
                 let c = place.at(row * stride + panel * width);
                 let job = Job {
                     a: inputs[row / TILE * run.div_ceil(STEP) * PARTS..].as_ptr(),
+                    split,
                     rows,
                     b: self.weights[(panel * from + start) * width..].as_ptr(),
                     inputs: run,

@@ -30,11 +30,12 @@ mod tests;
 mod tiles;
 mod vnni;
 
-pub use parts::{Parts, Shape};
+pub use parts::{Parts, Precision, Shape};
 pub use stack::Stack;
 
 use crate::models::act::{Activation, Block};
 use crate::models::slice::slice;
+use amx_floats::Split;
 use bytes::Coded;
 use candle_core::{Device, Tensor};
 use candle_nn::Linear;
@@ -112,14 +113,16 @@ enum Form {
 }
 
 impl Matrix {
-    /// Lays out `linear`, which must be f32 on the CPU; in 8 bits where `int8` says so and this machine can.
-    pub fn new(linear: &Linear, int8: bool) -> candle_core::Result<Self> {
+    /// Lays out `linear`, which must be f32 on the CPU.
+    pub fn new(linear: &Linear, precision: Precision) -> candle_core::Result<Self> {
         let (to, from) = linear.weight().dims2()?;
         let bias = linear.bias().map_or(Ok(vec![0.0; to]), |bias| bias.to_vec1::<f32>())?;
         let form = slice(linear.weight(), |rows| {
-            Ok(match bytes::kernel().filter(|_| int8) {
-                Some(kernel) => Form::Bytes(Coded::new(rows, &bias, from, kernel)),
-                None => Form::Floats(Packed::new(rows, &bias, from, floats::kernel())),
+            let floats = |split| Form::Floats(Packed::new(rows, &bias, from, floats::kernel(split)));
+            Ok(match (precision, bytes::kernel()) {
+                (Precision::Bytes, Some(kernel)) => Form::Bytes(Coded::new(rows, &bias, from, kernel)),
+                (Precision::Half, _) => floats(Split::Two),
+                _ => floats(Split::Three),
             })
         })?;
         Ok(Matrix(form))

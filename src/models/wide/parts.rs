@@ -31,3 +31,14 @@ pub struct Parts<'a> {
     /// Out of it.
     pub fc2: &'a Linear,
 }
+
+/// How near products come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// As f32's.
+    Full,
+    /// To 16 bits at least: enough beside layers in 8 bits, and half the work by AMX.
+    Half,
+    /// In 8 bits, where this machine can.
+    Bytes,
+}

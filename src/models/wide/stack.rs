@@ -4,11 +4,12 @@
 //! between two products, and what is left between them stays in that thread's cache. Threads that have run out of sequences take part of the
 //! others' products.
 
+use super::amx_floats::Split;
 use super::attention::{Heads, attend};
 use super::floats::kernel;
 use super::inputs::Inputs;
 use super::norm::Norm;
-use super::parts::{Parts, Shape};
+use super::parts::{Parts, Precision, Shape};
 use super::rows::{Rows, RowsMut, Sheet};
 use super::{End, Matrix};
 use crate::models::slice::slice;
@@ -56,9 +57,9 @@ impl Stack {
         Stack { shape, layers: Vec::new(), spare: Mutex::default() }
     }
 
-    /// Adds a layer, its products in 8 bits where `int8` says so.
-    pub fn push(&mut self, parts: &Parts, int8: bool) -> candle_core::Result<()> {
-        let matrix = |linear| Matrix::new(linear, int8);
+    /// Adds a layer, its products as near as `precision`.
+    pub fn push(&mut self, parts: &Parts, precision: Precision) -> candle_core::Result<()> {
+        let matrix = |linear| Matrix::new(linear, precision);
         self.layers.push(Layer {
             norm1: norm(parts.norm1)?,
             qkv: matrix(parts.qkv)?,
@@ -178,7 +179,7 @@ impl Layer {
         qkv.resize(x.count(), 3 * width);
         self.norm1.rows(x, normed.rows_mut());
         self.qkv.product(normed.rows(), qkv.rows_mut(), End::Write, inputs);
-        attend(kernel(), qkv.rows(), mixed.rows_mut(), Heads { length, width, heads, causal });
+        attend(kernel(Split::Three), qkv.rows(), mixed.rows_mut(), Heads { length, width, heads, causal });
     }
 
     /// Adds what the MLP makes of `x` to it.

@@ -84,3 +84,64 @@ pub(super) unsafe fn with<T>(work: impl FnOnce() -> T) -> T {
     unsafe { asm!("tilerelease", options(nostack, nomem)) };
     made
 }
+
+/// A function that adds steps of inputs, one at least, to the sums of a tile's rows: of sixteen (`low`), whose sums are tiles 0 and 1, or of
+/// 32 (`high`), whose sums are 0 to 3, by 32 outputs each. A step is the given instructions; A's rows are `{across}` apart, those of B and of
+/// the sums `{down}`, and both go `$bytes` on.
+macro_rules! adds {
+    ($(#[$meta:meta])* fn $name:ident, low, $bytes:literal, [$($line:literal),* $(,)?]) => {
+        tiles::adds! { @ $(#[$meta])* $name, $bytes,
+            ["tilezero tmm0", "tilezero tmm1"],
+            ["tileloadd tmm0, [{sums} + {down}*1]", "tileloadd tmm1, [{sums} + {down}*1 + 64]"],
+            [$($line),*],
+            ["tilestored [{sums} + {down}*1], tmm0", "tilestored [{sums} + {down}*1 + 64], tmm1"]
+        }
+    };
+    ($(#[$meta:meta])* fn $name:ident, high, $bytes:literal, [$($line:literal),* $(,)?]) => {
+        tiles::adds! { @ $(#[$meta])* $name, $bytes,
+            ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"],
+            [
+                "tileloadd tmm0, [{sums} + {down}*1]", "tileloadd tmm1, [{sums} + {down}*1 + 64]",
+                "tileloadd tmm2, [{sums} + {down}*1 + 2048]", "tileloadd tmm3, [{sums} + {down}*1 + 2112]"
+            ],
+            [$($line),*],
+            [
+                "tilestored [{sums} + {down}*1], tmm0", "tilestored [{sums} + {down}*1 + 64], tmm1",
+                "tilestored [{sums} + {down}*1 + 2048], tmm2", "tilestored [{sums} + {down}*1 + 2112], tmm3"
+            ]
+        }
+    };
+    (@ $(#[$meta:meta])* $name:ident, $bytes:literal,
+        [$($clear:literal),*], [$($load:literal),*], [$($line:literal),*], [$($store:literal),*]) => {
+        $(#[$meta])*
+        /// `more` says that there are sums already.
+        ///
+        /// # Safety
+        /// Tiles that are set up, `steps` steps at `a` and `b`, and the rows at `sums`.
+        unsafe fn $name(a: *const u8, b: *const u8, steps: usize, sums: *mut u8, more: bool) {
+            // SAFETY: as the caller says.
+            unsafe {
+                std::arch::asm!(
+                    $($clear,)*
+                    "test {more}, {more}",
+                    "jz 2f",
+                    $($load,)*
+                    "2:",
+                    $($line,)*
+                    concat!("add {a}, ", $bytes),
+                    concat!("add {b}, ", $bytes),
+                    "dec {steps}",
+                    "jnz 2b",
+                    $($store,)*
+                    a = inout(reg) a => _, b = inout(reg) b => _, steps = inout(reg) steps => _, sums = in(reg) sums,
+                    more = in(reg) usize::from(more), across = in(reg) tiles::ROW, down = in(reg) 2 * tiles::ROW,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+pub(super) use adds;
