@@ -1,13 +1,15 @@
 //! From a decoded picture to the numbers that a vision tower reads.
 //!
 //! 1. `config` reads the recipe that the checkpoint brings.
-//! 2. `resample` scales as Pillow does.
+//! 2. `resample` scales as Pillow does, `windows` its pass along rows on CPUs that multiply bytes.
 //! 3. Here a picture is scaled, cut, and its colours normalised, as transformers' Pillow-backed processors do it. Scaling
 //!    and cutting are one step: only the pixels that stay are computed, so that a very long picture costs no more than a
 //!    square one.
 
 mod config;
 mod resample;
+#[cfg(target_arch = "x86_64")]
+mod windows;
 
 pub(crate) use config::ground;
 pub use config::{Recipe, Target};

@@ -5,14 +5,16 @@
 //! differ by a grey level here and there, and an embedding feels it in its third digit. Only the part of the result that
 //! is asked for is computed.
 
+#[cfg(target_arch = "x86_64")]
+use super::windows;
 use crate::models::simd::widest;
 use std::f64::consts::PI;
 use std::ops::Range;
 
 /// Fractional bits of a coefficient: what 32 leave after 8 of colour, a sign, and room for sums beyond 255.
-const PRECISION: u32 = 32 - 8 - 2;
-/// Bytes that are multiplied side by side, in three registers: eight pixels of three colours.
-const LANES: usize = 24;
+pub(super) const PRECISION: u32 = 32 - 8 - 2;
+/// Pixels that are multiplied side by side, their three colours in three registers.
+const PIXELS: usize = 8;
 
 /// How a pixel is made from its neighbours, by Pillow's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,9 +170,10 @@ fn horizontal(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
     }
     // Windows of whole chunks: they begin further left where they would end past the row, and a row that is shorter than
     // a window is lengthened.
-    let chunks = taps.width.div_ceil(8);
+    let pixels = chunk();
+    let chunks = taps.width.div_ceil(pixels);
     let lengthened: Vec<u8>;
-    let (rgb, width) = match (chunks * 8).checked_sub(width) {
+    let (rgb, width) = match (chunks * pixels).checked_sub(width) {
         None | Some(0) => (rgb, width),
         Some(more) => {
             let rows = rgb.chunks_exact(width * 3);
@@ -179,20 +182,61 @@ fn horizontal(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
             (lengthened.as_slice(), width + more)
         }
     };
-    let starts: Vec<usize> =
-        taps.starts.iter().map(|start| (start - first).min(width - chunks * 8)).collect();
-    let mut weights = vec![0; starts.len() * chunks * LANES];
-    for (pixel, wide) in weights.chunks_exact_mut(chunks * LANES).enumerate() {
-        let shift = taps.starts[pixel] - first - starts[pixel];
-        let taps = &taps.weights[pixel * taps.width..][..taps.ends[pixel] - taps.starts[pixel]];
-        for (tap, weight) in taps.iter().enumerate() {
-            wide[(shift + tap) * 3..][..3].fill(*weight);
-        }
+    let windows = windows_of(taps, first, width, chunks * pixels);
+    #[cfg(target_arch = "x86_64")]
+    if windows::available() {
+        return windows::along(rgb, width, &windows, chunks);
     }
-    let rows = rgb.len() / (width * 3);
-    let mut narrowed = vec![0; rows * starts.len() * 3];
+    along(rgb, width, &windows, chunks)
+}
+
+/// Windows of `reach` pixels each, in rows that are `width` wide and begin at the source's column `first`.
+fn windows_of(taps: &Taps, first: usize, width: usize, reach: usize) -> Vec<Window<'_>> {
+    (taps.starts.iter().zip(&taps.ends).zip(taps.weights.chunks(taps.width)))
+        .map(|((from, to), weights)| {
+            let start = (from - first).min(width - reach);
+            Window { start, shift: from - first - start, taps: &weights[..to - from] }
+        })
+        .collect()
+}
+
+/// How many pixels are multiplied side by side.
+fn chunk() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if windows::available() {
+        return windows::PIXELS;
+    }
+    PIXELS
+}
+
+/// What one pixel of a row is made from.
+pub(super) struct Window<'a> {
+    /// The first pixel that is read.
+    pub start: usize,
+    /// How many of them count for nothing.
+    shift: usize,
+    /// The weights of those after it.
+    taps: &'a [i32],
+}
+
+impl Window<'_> {
+    /// A weight for each of `count` pixels.
+    pub fn weights(&self, count: usize) -> Vec<i32> {
+        let mut weights = vec![0; count];
+        weights[self.shift..][..self.taps.len()].copy_from_slice(self.taps);
+        weights
+    }
+}
+
+/// For each row of `rgb`, `width` pixels wide, a pixel for each of `windows`, all of which read `chunks` times [`PIXELS`].
+fn along(rgb: &[u8], width: usize, windows: &[Window], chunks: usize) -> Vec<u8> {
+    let starts: Vec<usize> = windows.iter().map(|window| window.start).collect();
+    let weights: Vec<i32> = (windows.iter().flat_map(|window| window.weights(chunks * PIXELS)))
+        .flat_map(|weight| [weight; 3])
+        .collect();
+    let mut narrowed = vec![0; rgb.len() / (width * 3) * starts.len() * 3];
     for (row, out) in rgb.chunks_exact(width * 3).zip(narrowed.chunks_exact_mut(starts.len() * 3)) {
-        along(row, &starts, &weights, out);
+        one_row(row, &starts, &weights, out);
     }
     narrowed
 }
@@ -211,7 +255,7 @@ fn vertical(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
 
 widest! {
     /// One row's kept pixels: at each of `starts`, a window of source pixels by its `weights`.
-    fn along(row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]) {
+    fn one_row(row: &[u8], starts: &[usize], weights: &[i32], out: &mut [u8]) {
         // What eight pixels side by side come to is added up when some more windows have been gone through: what was just written in wide
         // registers can't be read in others yet.
         const SOME: usize = 16;
@@ -291,4 +335,39 @@ fn nearest(rgb: &[u8], columns: &Axis, rows: &Axis) -> Vec<u8> {
     let (across, stride) = (positions(columns), columns.source * 3);
     let pixels = positions(rows).into_iter().flat_map(|y| across.iter().map(move |x| y * stride + x * 3));
     pixels.flat_map(|at| &rgb[at..at + 3]).copied().collect()
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_by_bytes_have_the_bits_of_plain_loops() {
+        if !windows::available() {
+            return;
+        }
+        let mut state = 1u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Black and white are what sums go farthest by.
+            [0, 255, (state >> 24) as u8][(state >> 16) as usize % 3]
+        };
+        for (source, scaled, rows) in
+            [(640, 224, 5), (1024, 97, 4), (300, 299, 3), (64, 640, 1), (2000, 64, 9)]
+        {
+            let rgb: Vec<u8> = (0..source * rows * 3).map(|_| byte()).collect();
+            for filter in [Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos] {
+                let taps = Taps::new(&Axis { source, scaled, kept: 0..scaled }, filter);
+                let by = |pixels: usize, along: fn(&[u8], usize, &[Window], usize) -> Vec<u8>| {
+                    let chunks = taps.width.div_ceil(pixels);
+                    let windows: Vec<Window> = windows_of(&taps, 0, source, chunks * pixels);
+                    along(&rgb, source, &windows, chunks)
+                };
+                assert!(
+                    by(PIXELS, along) == by(windows::PIXELS, windows::along),
+                    "{source} to {scaled}, {filter:?}"
+                );
+            }
+        }
+    }
 }
