@@ -33,3 +33,28 @@ macro_rules! widest {
 }
 
 pub(super) use widest;
+
+/// What all lanes come to, one half with the other again and again: in a chain each would wait for the one before.
+#[inline(always)]
+pub(super) fn fold<const LANES: usize>(mut lanes: [f32; LANES], pick: impl Fn(f32, f32) -> f32) -> f32 {
+    const { assert!(LANES.is_power_of_two()) };
+    let mut half = LANES / 2;
+    while half > 0 {
+        for at in 0..half {
+            lanes[at] = pick(lanes[at], lanes[at + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// The greater and the smaller of two; the first, where either is not a number.
+#[inline(always)]
+pub(super) fn greater(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+#[inline(always)]
+pub(super) fn smaller(a: f32, b: f32) -> f32 {
+    if b < a { b } else { a }
+}

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::rows::{Rows, RowsMut};
 use super::{WORTH, assert_fits, tiles_of};
 use crate::models::act::exp;
-use crate::models::simd::widest;
+use crate::models::simd::{fold, greater, widest};
 use rayon::prelude::*;
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
@@ -160,10 +160,10 @@ widest! {
         let mut most = [f32::NEG_INFINITY; LANES];
         for register in &*registers {
             for (most, x) in most.iter_mut().zip(register) {
-                *most = if *x > *most { *x } else { *most };
+                *most = greater(*most, *x);
             }
         }
-        let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        let most = fold(most, greater);
         let mut sums = [0.0; LANES];
         for register in registers {
             for (sum, x) in sums.iter_mut().zip(register) {
@@ -173,7 +173,7 @@ widest! {
                 *x = share;
             }
         }
-        let share = 1.0 / sums.iter().sum::<f32>();
+        let share = 1.0 / fold(sums, |a, b| a + b);
         x.iter_mut().for_each(|v| *v *= share);
     }
 }

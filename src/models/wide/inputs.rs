@@ -5,7 +5,7 @@ use super::aligned::Aligned;
 use super::amx_floats::{PARTS, STEP, TILE, split_inputs};
 use super::bytes::Kernel;
 use super::rows::Rows;
-use crate::models::simd::widest;
+use crate::models::simd::{fold, greater, smaller, widest};
 use rayon::prelude::*;
 
 /// Rows of inputs in 8 bits, or their parts.
@@ -89,19 +89,19 @@ pub(super) fn whole(x: f32) -> i32 {
 /// The least and the greatest value of a row, zero among them, and a number that is zero where all are finite.
 #[inline(always)]
 fn reach(row: &[f32]) -> (f32, f32, f32) {
-    const LANES: usize = 16;
+    // Four registers, which don't wait for one another.
+    const LANES: usize = 64;
     let (mut least, mut most, mut odd) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
     let mut see = |x: &[f32]| {
         for (lane, x) in x.iter().enumerate() {
-            least[lane] = if *x < least[lane] { *x } else { least[lane] };
-            most[lane] = if *x > most[lane] { *x } else { most[lane] };
-            odd[lane] += *x * 0.0;
+            least[lane] = smaller(least[lane], *x);
+            most[lane] = greater(most[lane], *x);
+            odd[lane] = x.mul_add(0.0, odd[lane]);
         }
     };
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();
     chunks.for_each(&mut see);
     see(rest);
-    let fold = |lanes: [f32; LANES], pick: fn(f32, f32) -> f32| lanes.into_iter().fold(0.0, pick);
-    (fold(least, f32::min), fold(most, f32::max), odd.iter().sum())
+    (fold(least, smaller), fold(most, greater), fold(odd, |a, b| a + b))
 }
