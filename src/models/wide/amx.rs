@@ -15,13 +15,20 @@ const TILE: usize = 2 * SIDE;
 const RUN: usize = tiles::ROW;
 /// Runs of inputs that all rows of a job go through before the next: a panel's part, 24 KB, stays in the first-level cache.
 const DEPTH: usize = 12;
-/// Rows of a job.
-const ROWS: usize = super::rows_of_a_job(TILE);
+/// Rows of a job: a panel comes from afar once for all that go through all layers together.
+const ROWS: usize = 13 * TILE;
 
 /// The kernel, where the CPU has AMX for bytes and the system lets programs use it.
 pub(super) fn kernel() -> Option<&'static Kernel> {
-    const KERNEL: Kernel =
-        Kernel { panel: PANEL, tile: TILE, run: RUN, pairs: false, round: round_row::<TILE, RUN>, multiply };
+    const KERNEL: Kernel = Kernel {
+        panel: PANEL,
+        tile: TILE,
+        run: RUN,
+        pairs: false,
+        rows: ROWS,
+        round: round_row::<TILE, RUN>,
+        multiply,
+    };
     (vnni::kernel().is_some() && tiles::multiply(Numbers::Bytes)).then_some(&KERNEL)
 }
 
@@ -45,13 +52,15 @@ unsafe fn multiply(work: &Work, rows: usize) {
                 let (work, rows) = (work.from(row), TILE.min(rows - row));
                 let (a, b) =
                     (work.a.wrapping_add(first * TILE * RUN), work.b.wrapping_add(first * PANEL * RUN));
-                let sums = sums.wrapping_add(row * PANEL);
+                // Those that are done with at once are all in one place, which stays in the first-level cache.
+                let sums = if runs <= DEPTH { sums } else { sums.wrapping_add(row * PANEL) };
+                let ahead = b.wrapping_add(DEPTH * PANEL * RUN + row / TILE * DEPTH * tiles::AHEAD).cast();
                 // SAFETY: the caller vouches for A and B, whose inputs are filled up to whole runs. `sums` has room for whole tiles; what is
                 // read of it was written when `first` was zero, or just now.
                 unsafe {
                     match rows {
-                        0..=SIDE => low(a, b.cast(), depth, sums.cast(), first > 0),
-                        _ => high(a, b.cast(), depth, sums.cast(), first > 0),
+                        0..=SIDE => low(a, b.cast(), depth, sums.cast(), first > 0, ahead),
+                        _ => high(a, b.cast(), depth, sums.cast(), first > 0, ahead),
                     }
                     if first + depth == runs {
                         for n in 0..PANEL / SIDE {
@@ -70,8 +79,12 @@ unsafe fn multiply(work: &Work, rows: usize) {
 }
 
 tiles::adds! {
-    /// A's loads say that it passes by: B is what should stay in the first-level cache.
+    /// A's loads say that it passes by: B is what should stay in the first-level cache. The panel's next part is fetched with each step; in
+    /// one burst before them it gains nothing.
     fn high, high, 2048, [
+        "prefetcht1 [{ahead}]",
+        "prefetcht1 [{ahead} + 64]",
+        "prefetcht1 [{ahead} + 128]",
         "tileloaddt1 tmm4, [{a} + {across}*1]",
         "tileloadd tmm6, [{b} + {down}*1]",
         "tileloadd tmm7, [{b} + {down}*1 + 64]",
@@ -85,6 +98,9 @@ tiles::adds! {
 
 tiles::adds! {
     fn low, low, 2048, [
+        "prefetcht1 [{ahead}]",
+        "prefetcht1 [{ahead} + 64]",
+        "prefetcht1 [{ahead} + 128]",
         "tileloadd tmm4, [{a} + {across}*1]",
         "tileloadd tmm6, [{b} + {down}*1]",
         "tileloadd tmm7, [{b} + {down}*1 + 64]",

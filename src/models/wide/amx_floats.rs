@@ -204,7 +204,7 @@ pub(super) unsafe fn multiply(job: &Job) {
                 // SAFETY: the caller vouches for A, whose inputs are filled up to whole steps. `sums` has room for whole tiles; what is
                 // read of it was written when `first` was zero, or just now.
                 unsafe {
-                    pass(a, parts.0.as_ptr().cast(), depth, sums.cast(), first > 0);
+                    pass(a, parts.0.as_ptr().cast(), depth, sums.cast(), first > 0, std::ptr::null());
                     if last {
                         finish(job, row, rows, sums);
                     }

@@ -4,6 +4,7 @@
 use super::avx2;
 use super::bytes::{GROUP, Kernel, Work};
 use super::inputs::round_row;
+use super::rows_of_a_job;
 use std::arch::x86_64::*;
 
 /// Outputs in a panel: two registers of 8.
@@ -16,6 +17,7 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
     const KERNEL: Kernel = Kernel {
         panel: PANEL,
         tile: TILE,
+        rows: rows_of_a_job(TILE),
         run: GROUP,
         pairs: true,
         round: round_row::<TILE, GROUP>,

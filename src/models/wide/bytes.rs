@@ -12,7 +12,7 @@ use super::aligned::Aligned;
 use super::inputs::{Inputs, inverse, whole};
 use super::place::Place;
 use super::rows::{Rows, RowsMut};
-use super::{End, activate_tile, amx, assert_fits, avx2_bytes, rows_of_a_job, share_out, vnni};
+use super::{End, activate_tile, amx, assert_fits, avx2_bytes, share_out, vnni};
 use rayon::prelude::*;
 
 /// Inputs that one instruction takes together.
@@ -28,6 +28,8 @@ pub(super) struct Kernel {
     pub panel: usize,
     /// Rows that it takes at once.
     pub tile: usize,
+    /// Rows of a job: whole tiles.
+    pub rows: usize,
     /// Inputs of a row that stand together: whole groups.
     pub run: usize,
     /// Whether it adds the products of two neighbouring inputs in 16 bits.
@@ -152,7 +154,7 @@ impl Coded {
         assert_fits(&x, from, &out, to);
         inputs.round(x, kernel);
         let (rows, stride) = (x.count(), out.stride);
-        let (groups, rows_of_a_job) = (kernel.groups(from), rows_of_a_job(kernel.tile));
+        let (groups, rows_of_a_job) = (kernel.groups(from), kernel.rows);
         let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
         let place = Place::of(out.values());
         let jobs = panels * chunks;

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 pub(super) const SIDE: usize = 16;
 /// Bytes of a row.
 pub(super) const ROW: usize = 64;
+/// Bytes that a step may fetch for later into the second-level cache: the processor itself guesses no farther than a page.
+pub(super) const AHEAD: usize = 3 * 64;
 
 /// What tiles can multiply: bits of leaf 7, EDX.
 #[derive(Clone, Copy)]
@@ -87,7 +89,8 @@ pub(super) unsafe fn with<T>(work: impl FnOnce() -> T) -> T {
 
 /// A function that adds steps of inputs, one at least, to the sums of a tile's rows: of sixteen (`low`), whose sums are tiles 0 and 1, or of
 /// 32 (`high`), whose sums are 0 to 3, by 32 outputs each. A step is the given instructions; A's rows are `{across}` apart, those of B and of
-/// the sums `{down}`, and both go `$bytes` on.
+/// the sums `{down}`, and both go `$bytes` on. From
+/// `{ahead}` on lie weights that will be read later, of which a step may fetch [`AHEAD`].
 macro_rules! adds {
     ($(#[$meta:meta])* fn $name:ident, low, $bytes:literal, [$($line:literal),* $(,)?]) => {
         tiles::adds! { @ $(#[$meta])* $name, $bytes,
@@ -118,7 +121,7 @@ macro_rules! adds {
         ///
         /// # Safety
         /// Tiles that are set up, `steps` steps at `a` and `b`, and the rows at `sums`.
-        unsafe fn $name(a: *const u8, b: *const u8, steps: usize, sums: *mut u8, more: bool) {
+        unsafe fn $name(a: *const u8, b: *const u8, steps: usize, sums: *mut u8, more: bool, ahead: *const u8) {
             // SAFETY: as the caller says.
             unsafe {
                 std::arch::asm!(
@@ -130,10 +133,12 @@ macro_rules! adds {
                     $($line,)*
                     concat!("add {a}, ", $bytes),
                     concat!("add {b}, ", $bytes),
+                    "add {ahead}, {lines}",
                     "dec {steps}",
                     "jnz 2b",
                     $($store,)*
                     a = inout(reg) a => _, b = inout(reg) b => _, steps = inout(reg) steps => _, sums = in(reg) sums,
+                    ahead = inout(reg) ahead => _, lines = const tiles::AHEAD,
                     more = in(reg) usize::from(more), across = in(reg) tiles::ROW, down = in(reg) 2 * tiles::ROW,
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,

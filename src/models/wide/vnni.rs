@@ -2,6 +2,7 @@
 
 use super::bytes::{GROUP, Kernel, Work};
 use super::inputs::round_row;
+use super::rows_of_a_job;
 use std::arch::x86_64::*;
 
 /// Outputs in a panel: three registers of 16.
@@ -14,6 +15,7 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
     const KERNEL: Kernel = Kernel {
         panel: PANEL,
         tile: TILE,
+        rows: rows_of_a_job(TILE),
         run: GROUP,
         pairs: false,
         round: round_row::<TILE, GROUP>,
