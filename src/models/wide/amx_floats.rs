@@ -123,12 +123,13 @@ unsafe fn split_step(x: &[f32], row: usize, parts: &mut [u8]) {
             _mm512_loadu_si512(UPPER.as_ptr().cast()),
         )
     };
-    let places = parts.chunks_exact_mut(PART).map(|part| &mut part[row * ROW..][..ROW]);
-    for ((low, high), place) in parts_of(low).into_iter().zip(parts_of(high)).zip(places) {
+    let (low, high) = (parts_of(low), parts_of(high));
+    // By number: what iterators are made of is not always inlined here.
+    for part in 0..3 {
+        let place = &mut parts[part * PART + row * ROW..][..ROW];
+        let both = _mm512_permutex2var_epi16(low[part], order, high[part]);
         // SAFETY: a row is as long as a register.
-        unsafe {
-            _mm512_storeu_si512(place.as_mut_ptr().cast(), _mm512_permutex2var_epi16(low, order, high))
-        };
+        unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), both) };
     }
 }
 
@@ -147,8 +148,8 @@ unsafe fn split_weights(b: *const f32, inputs: usize, parts: &mut [[u8; PARTS]; 
         for (pair, n) in (0..STEP / 2).flat_map(|pair| [(pair, 0), (pair, 1)]) {
             let first = step * STEP + 2 * pair;
             let (even, odd) = (parts_of(row(first, n)), parts_of(row(first + 1, n)));
-            for (part, (even, odd)) in even.into_iter().zip(odd).enumerate() {
-                let both = both_halves(_mm512_srli_epi32(even, 16), odd);
+            for part in 0..3 {
+                let both = both_halves(_mm512_srli_epi32(even[part], 16), odd[part]);
                 let place = &mut parts[part * PART + (pair * PANEL / SIDE + n) * ROW..][..ROW];
                 // SAFETY: a row is as long as a register.
                 unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), both) };
