@@ -334,26 +334,27 @@ tiles::adds! {
 }
 
 tiles::adds! {
-    /// By the first part of inputs, the second and first of weights; by the second, the first.
+    /// By the first part of inputs, the second and first of weights; by the second, the first. Loads stand between, so that they don't all
+    /// wait for the second-level cache at once.
     fn high_of_two, high, 6144, [
         "tileloadd tmm4, [{a} + {across}*1]",
-        "tileloadd tmm5, [{a} + {across}*1 + 1024]",
         "tileloadd tmm6, [{b} + {down}*1 + 2048]",
-        "tileloadd tmm7, [{b} + {down}*1 + 2112]",
         "tdpbf16ps tmm0, tmm4, tmm6",
+        "tileloadd tmm7, [{b} + {down}*1 + 2112]",
         "tdpbf16ps tmm1, tmm4, tmm7",
+        "tileloadd tmm5, [{a} + {across}*1 + 1024]",
         "tdpbf16ps tmm2, tmm5, tmm6",
         "tdpbf16ps tmm3, tmm5, tmm7",
         "tileloadd tmm6, [{b} + {down}*1]",
-        "tileloadd tmm7, [{b} + {down}*1 + 64]",
         "tdpbf16ps tmm0, tmm4, tmm6",
+        "tileloadd tmm7, [{b} + {down}*1 + 64]",
         "tdpbf16ps tmm1, tmm4, tmm7",
         "tdpbf16ps tmm2, tmm5, tmm6",
-        "tdpbf16ps tmm3, tmm5, tmm7",
         "tileloadd tmm4, [{a} + {across}*1 + 2048]",
-        "tileloadd tmm5, [{a} + {across}*1 + 3072]",
+        "tdpbf16ps tmm3, tmm5, tmm7",
         "tdpbf16ps tmm0, tmm4, tmm6",
         "tdpbf16ps tmm1, tmm4, tmm7",
+        "tileloadd tmm5, [{a} + {across}*1 + 3072]",
         "tdpbf16ps tmm2, tmm5, tmm6",
         "tdpbf16ps tmm3, tmm5, tmm7",
     ]

@@ -28,7 +28,7 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
 
 /// # Safety
 /// AVX2, and what `work` points to: `rows` rows of A and C, 16 outputs of B, and `columns` of C.
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 unsafe fn multiply(work: &Work, rows: usize) {
     for row in (0..rows).step_by(TILE) {
         let (work, rows) = (work.from(row), TILE.min(rows - row));
@@ -49,7 +49,7 @@ unsafe fn multiply(work: &Work, rows: usize) {
 
 /// # Safety
 /// As [`multiply`], for the first `R` rows, 1 to 6.
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 unsafe fn kernel_of<const R: usize>(work: &Work) {
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     let ones = _mm256_set1_epi16(1);
@@ -69,14 +69,14 @@ unsafe fn kernel_of<const R: usize>(work: &Work) {
         for n in 0..2 {
             let output = work.output + 8 * n;
             let mask = avx2::first(work.columns.saturating_sub(8 * n));
-            let totals = _mm256_loadu_si256(work.coded.sums.as_ptr().add(output).cast());
+            let totals = _mm256_loadu_ps(work.coded.sums.as_ptr().add(output));
             let scales = _mm256_loadu_ps(work.coded.scales.as_ptr().add(output));
             let bias = _mm256_loadu_ps(work.coded.bias.as_ptr().add(output));
             for (r, (sums, (scale, zero))) in sums.iter().zip(work.facts).enumerate() {
-                let shift = _mm256_mullo_epi32(_mm256_set1_epi32(*zero), totals);
-                let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[n], shift));
+                let zero = _mm256_set1_ps(*zero as f32);
+                let sum = _mm256_fnmadd_ps(zero, totals, _mm256_cvtepi32_ps(sums[n]));
                 let scale = _mm256_mul_ps(_mm256_set1_ps(*scale), scales);
-                let value = _mm256_add_ps(_mm256_mul_ps(sum, scale), bias);
+                let value = _mm256_fmadd_ps(sum, scale, bias);
                 avx2::store(work.c.add(r * work.c_stride + 8 * n), mask, value, work.add());
             }
         }

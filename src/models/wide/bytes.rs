@@ -2,7 +2,7 @@
 //!
 //! 1. A layer's weights are rounded once: each output has a scale of its own, w = s_w c with c from -127 to 127.
 //! 2. Each row of inputs is rounded as it comes (`inputs`): x = s_x (q - z).
-//! 3. The sum over inputs of q c is exact in 32 bits; then x W^T = s_x s_w (sum - z times the sum of c), and the bias is added.
+//! 3. The sum over inputs of q c is exact in 32 bits; then, in f32, x W^T = s_x s_w (sum - z times the sum of c), and the bias is added.
 //!
 //! (Jacob et al. 2018, arXiv:1712.05877, section 2.) AMX and AVX-512 VNNI add products straight into 32 bits. AVX2 has to add two of them in 16 bits
 //! first; so that this can't overflow, what two neighbouring codes add up to is bounded ([`Kernel::pairs`]). [`scalar`] says it in plain loops, with the
@@ -112,7 +112,7 @@ pub(super) struct Coded {
     /// For each output, (panels x panel), filled up with zeros: its scale,
     pub scales: Vec<f32>,
     /// the sum of its codes,
-    pub sums: Vec<i32>,
+    pub sums: Vec<f32>,
     /// and its bias.
     pub bias: Vec<f32>,
     pub from: usize,
@@ -126,7 +126,7 @@ impl Coded {
         let (to, panel) = (bias.len(), kernel.panel);
         let (panels, groups) = (to.div_ceil(panel), kernel.groups(from));
         let mut codes = Aligned::zeros(panels * groups * panel * GROUP);
-        let (mut scales, mut sums) = (vec![0.0; panels * panel], vec![0; panels * panel]);
+        let (mut scales, mut sums) = (vec![0.0; panels * panel], vec![0.0; panels * panel]);
         let facts = scales.par_chunks_mut(panel).zip(sums.par_chunks_mut(panel));
         let laid = codes.par_chunks_mut((groups * panel * GROUP).max(1)).zip(facts);
         laid.zip(rows.par_chunks((panel * from).max(1))).for_each(|((codes, (scales, sums)), rows)| {
@@ -136,11 +136,13 @@ impl Coded {
                 // A weight that is not a number must not go unseen.
                 let odd = row.iter().any(|weight| weight.is_nan());
                 scales[output] = if odd { f32::NAN } else { reach / MOST };
+                let mut sum = 0;
                 for (input, weight) in row.iter().enumerate() {
                     let code = whole(weight * inverse) as i8;
-                    sums[output] += i32::from(code);
+                    sum += i32::from(code);
                     codes[(input / GROUP * panel + output) * GROUP + input % GROUP] = code;
                 }
+                sums[output] = sum as f32;
             }
         });
         let mut bias = bias.to_vec();
@@ -197,8 +199,8 @@ pub(super) fn scalar(coded: &Coded, inputs: &Inputs, rows: usize, out: &mut [f32
                 let q = i32::from(tile[(input / run * height + row % height) * run + input % run]);
                 sum += q * i32::from(panel[(input / GROUP * width + output % width) * GROUP + input % GROUP]);
             }
-            let sum = (sum - zero * coded.sums[output]) as f32;
-            let value = sum * (scale * coded.scales[output]) + coded.bias[output];
+            let sum = (-(zero as f32)).mul_add(coded.sums[output], sum as f32);
+            let value = sum.mul_add(scale * coded.scales[output], coded.bias[output]);
             let place = &mut out[row * coded.to + output];
             match end {
                 End::Write => *place = value,

@@ -57,7 +57,18 @@ widest! {
         let inverse = inverse(255.0, range);
         let zero = whole(-least * inverse);
         let code = |x: f32| (whole(x * inverse) + zero).clamp(0, 255) as u8;
-        const CHUNK: usize = 64;
+        // Runs that fill a register go straight to their place: what was just written in parts can't be read as one yet.
+        if RUN >= LINE {
+            for (place, x) in tile.chunks_exact_mut(TILE * RUN).zip(row.chunks(RUN)) {
+                let place = &mut place[at * RUN..][..RUN];
+                match <&[f32; RUN]>::try_from(x) {
+                    Ok(x) => place.iter_mut().zip(x).for_each(|(to, x)| *to = code(*x)),
+                    Err(_) => place.iter_mut().zip(x).for_each(|(to, x)| *to = code(*x)),
+                }
+            }
+            return (range / 255.0, zero);
+        }
+        const CHUNK: usize = LINE;
         for (chunk, x) in row.chunks(CHUNK).enumerate() {
             let mut codes = [0u8; CHUNK];
             codes.iter_mut().zip(x).for_each(|(to, x)| *to = code(*x));
@@ -70,6 +81,9 @@ widest! {
         (range / 255.0, zero)
     }
 }
+
+/// Codes in a line of the cache.
+const LINE: usize = 64;
 
 /// What values are multiplied by so that `range` becomes `steps`; zero where there is nothing, or so little that it rounds to it.
 #[inline(always)]

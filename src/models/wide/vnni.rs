@@ -87,15 +87,15 @@ pub(super) unsafe fn finish(work: &Work, n: usize, rows: usize, sum: impl Fn(usi
     let mask = ((1u32 << left) - 1) as __mmask16;
     // SAFETY: as the caller says; masks keep to the columns.
     unsafe {
-        let totals = _mm512_loadu_si512(work.coded.sums.as_ptr().add(output).cast());
+        let totals = _mm512_loadu_ps(work.coded.sums.as_ptr().add(output));
         let scales = _mm512_loadu_ps(work.coded.scales.as_ptr().add(output));
         let bias = _mm512_loadu_ps(work.coded.bias.as_ptr().add(output));
         for (row, (scale, zero)) in work.facts.iter().enumerate().take(rows) {
             let c = work.c.wrapping_add(row * work.c_stride + 16 * n);
-            let shift = _mm512_mullo_epi32(_mm512_set1_epi32(*zero), totals);
-            let value = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum(row), shift));
+            let zero = _mm512_set1_ps(*zero as f32);
+            let value = _mm512_fnmadd_ps(zero, totals, _mm512_cvtepi32_ps(sum(row)));
             let scale = _mm512_mul_ps(_mm512_set1_ps(*scale), scales);
-            let mut value = _mm512_add_ps(_mm512_mul_ps(value, scale), bias);
+            let mut value = _mm512_fmadd_ps(value, scale, bias);
             if work.add() {
                 value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), value);
             }
