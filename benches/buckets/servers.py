@@ -101,6 +101,23 @@ class S3sFs(S3):
         with shared.served(command, port):
             yield cls(port, "owner", SECRET)
 
+    def fill(self, objects):
+        """Names that no file can have are refused, and left out; so are those with `%` and `+`, which it lists as they are where clients ask
+        for them encoded, and decode them."""
+        from botocore.exceptions import ClientError
+
+        def refused(one):
+            try:
+                if not set("%+") & set(one[0]):
+                    return self.put(*one)
+            except ClientError:
+                pass
+            return one[0]
+
+        with ThreadPoolExecutor(8) as pool:
+            names = list(filter(None, pool.map(refused, objects.items())))
+        print(f"\n{self.name}: {len(names)} names are left out, among them", *sorted({name.split("/")[0] for name in names}))
+
 
 class Moto(S3):
     """moto as it checks signatures and rights: users, policies, and session tokens of assumed roles.
