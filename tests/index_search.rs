@@ -459,3 +459,18 @@ fn a_tail_is_linked_in_place() {
     let mean = queries.iter().map(found).sum::<f64>() / 50.0;
     assert!(mean >= 0.97, "seed {seed}: recall {mean}");
 }
+
+#[test]
+fn copies_do_not_ask_for_the_widest_walk() {
+    // Which of three that are equal are among the ten nearest says nothing about a walk.
+    let (dim, mut rng) = (16, Rng(31));
+    let index = Index::new(dim, Params { scan_below: 100, ..Params::default() }).unwrap();
+    for id in 0..1000 {
+        let vector = rng.vector(dim);
+        index.insert_many(&[0, 1, 2].map(|copy| (3 * id + copy, vector.as_slice()))).unwrap();
+    }
+    index.rebuild().unwrap();
+    let health = index.health();
+    assert!(health.ef < 2048, "breadth {}", health.ef);
+    assert_eq!(health.unreachable, 0);
+}

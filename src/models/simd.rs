@@ -1,7 +1,8 @@
 //! Plain loops that the compiler vectorises, compiled again for wider registers.
 
 /// Defines a function whose body is compiled for any CPU, for those with AVX2 and for those with AVX-512; which one runs is told when it
-/// is called. None of them joins a product and a sum into one rounding, so that all give the same bits.
+/// is called. A product and a sum are rounded once where the body says `mul_add`, and nowhere else, so that all give the same bits (on x86 CPUs
+/// with neither, `mul_add` is a slow call).
 macro_rules! widest {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$(const $n:ident: usize),+>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$meta])*

@@ -170,7 +170,7 @@ fn horizontal(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
     }
     // Windows of whole chunks: they begin further left where they would end past the row, and a row that is shorter than
     // a window is lengthened.
-    let pixels = chunk();
+    let (pixels, along) = pass();
     let chunks = taps.width.div_ceil(pixels);
     let lengthened: Vec<u8>;
     let (rgb, width) = match (chunks * pixels).checked_sub(width) {
@@ -182,12 +182,7 @@ fn horizontal(rgb: &[u8], width: usize, taps: &Taps, first: usize) -> Vec<u8> {
             (lengthened.as_slice(), width + more)
         }
     };
-    let windows = windows_of(taps, first, width, chunks * pixels);
-    #[cfg(target_arch = "x86_64")]
-    if windows::available() {
-        return windows::along(rgb, width, &windows, chunks);
-    }
-    along(rgb, width, &windows, chunks)
+    along(rgb, width, &windows_of(taps, first, width, chunks * pixels), chunks)
 }
 
 /// Windows of `reach` pixels each, in rows that are `width` wide and begin at the source's column `first`.
@@ -200,14 +195,17 @@ fn windows_of(taps: &Taps, first: usize, width: usize, reach: usize) -> Vec<Wind
         .collect()
 }
 
-/// How many pixels are multiplied side by side.
-fn chunk() -> usize {
+/// How this CPU goes along rows, and how many pixels it multiplies side by side.
+fn pass() -> (usize, Along) {
     #[cfg(target_arch = "x86_64")]
     if windows::available() {
-        return windows::PIXELS;
+        return (windows::PIXELS, windows::along);
     }
-    PIXELS
+    (PIXELS, along)
 }
+
+/// As [`along`].
+type Along = fn(&[u8], usize, &[Window], usize) -> Vec<u8>;
 
 /// What one pixel of a row is made from.
 pub(super) struct Window<'a> {
@@ -358,7 +356,7 @@ mod tests {
             let rgb: Vec<u8> = (0..source * rows * 3).map(|_| byte()).collect();
             for filter in [Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos] {
                 let taps = Taps::new(&Axis { source, scaled, kept: 0..scaled }, filter);
-                let by = |pixels: usize, along: fn(&[u8], usize, &[Window], usize) -> Vec<u8>| {
+                let by = |pixels: usize, along: Along| {
                     let chunks = taps.width.div_ceil(pixels);
                     let windows: Vec<Window> = windows_of(&taps, 0, source, chunks * pixels);
                     along(&rgb, source, &windows, chunks)
