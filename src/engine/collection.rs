@@ -285,7 +285,7 @@ impl Collection {
 
     /// One item.
     pub fn item(&self, id: ItemId) -> Result<Option<Item>> {
-        self.store.item(self.record.id, id)
+        Ok(self.store.item(self.record.id, id)?.map(Arc::unwrap_or_clone))
     }
 
     /// All items, by id.

@@ -8,6 +8,7 @@ use super::words;
 use crate::error::{Error, Result};
 use crate::index::SearchOptions;
 use crate::types::{ContentHash, Hit, Item, ItemId, Query, Side, Term, TermKind};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The most hits that one query may skip and return: what a result page or an export needs, and bounded.
@@ -139,18 +140,18 @@ impl Collection {
 
     /// A hit with what the store knows of it; None where the item went away meanwhile.
     fn dress(&self, hit: Ranked) -> Result<Option<Hit>> {
-        let dressed = |item: Item| Hit {
+        let dressed = |item: Arc<Item>| Hit {
             id: hit.id,
-            key: item.key,
+            key: item.key.clone(),
             score: hit.score,
             matched: hit.matched,
             unmatched: hit.unmatched,
-            captions: item.captions,
-            payload: item.payload,
+            captions: item.captions.clone(),
+            payload: item.payload.clone(),
             width: item.width,
             height: item.height,
         };
-        Ok(self.item(hit.id)?.map(dressed))
+        Ok(self.store.item(self.record.id, hit.id)?.map(dressed))
     }
 }
 

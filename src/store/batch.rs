@@ -17,6 +17,8 @@ pub struct Batch {
     pub(super) next_slots: BTreeMap<u32, u32>,
     /// Small pictures of items, by collection.
     pub(super) thumbnails: BTreeMap<u32, Vec<(ItemId, Vec<u8>)>>,
+    /// The items that are put or removed, by collection and id.
+    pub(super) items: Vec<(u32, ItemId)>,
 }
 
 impl Batch {
@@ -39,6 +41,7 @@ impl Batch {
     /// An item, and that its file has the bytes it has.
     pub fn put_item(&mut self, collection: u32, item: &Item) -> Result<()> {
         self.put(Key::item(collection, item.id), record::json(item)?);
+        self.items.push((collection, item.id));
         self.put(Key::hash(collection, &item.hash, item.id), []);
         Ok(())
     }
@@ -46,6 +49,7 @@ impl Batch {
     /// Takes an item away, with its hash, its manifest entry and its small picture.
     pub fn remove_item(&mut self, collection: u32, item: &Item) {
         self.remove(Key::item(collection, item.id));
+        self.items.push((collection, item.id));
         self.remove(Key::manifest(collection, &item.key));
         self.remove_thumbnail(collection, item.id);
         self.remove_hash(collection, item);

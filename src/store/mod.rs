@@ -8,7 +8,8 @@
 //! 6. `compact`    copies everything into a fresh generation and makes it the live one; `sweep` removes what nothing names.
 //! 7. `backup` and `restore` carry collections as one file, and `check` reads all there is and lists what is wrong.
 //! 8. `uploads`    keeps files that came as bytes and have no other home, `thumbnails` small pictures of items.
-//! 9. this file opens the store, commits batches, and answers look-ups and scans.
+//! 9. `items`      remembers what was read lately.
+//! 10. this file opens the store, commits batches, and answers look-ups and scans.
 //!
 //! Committed means flushed: when [`Store::commit`] returns, a killed process or a failed power supply loses nothing of the
 //! batch. Rows stand in one tree, since sled's batches are atomic only within a tree. Vectors and graphs stand in files,
@@ -23,6 +24,7 @@ mod compact;
 mod gate;
 mod generation;
 mod graph;
+mod items;
 mod key;
 mod layout;
 mod parts;
@@ -48,6 +50,7 @@ use crate::error::{Error, Result};
 use crate::types::{ContentHash, Item, ItemId};
 use block::Block;
 use generation::Generation;
+use items::Items;
 use key::Key;
 use layout::{Found, Layout};
 use rows::Bytes;
@@ -63,6 +66,7 @@ pub struct Store {
     shaping: Mutex<()>,
     /// Held by whoever changes rows.
     writing: Mutex<()>,
+    items: Items,
 }
 
 impl Store {
@@ -82,7 +86,8 @@ impl Store {
         };
         layout.sweep(number)?;
         let live = RwLock::new(Arc::new(Generation::open(&layout, number, gate.clone())?));
-        let store = Store { live, layout, gate, shaping: Mutex::default(), writing: Mutex::default() };
+        let (shaping, writing, items) = Default::default();
+        let store = Store { live, layout, gate, shaping, writing, items };
         store.sweep()?;
         Ok(store)
     }
@@ -108,7 +113,9 @@ impl Store {
             changes.extend(live.append_thumbnails(*collection, new)?);
             live.sync_thumbnails(*collection)?;
         }
-        live.rows.apply(changes)?;
+        let applied = live.rows.apply(changes);
+        self.items.forget(batch.items);
+        applied?;
         live.rows.flush()
     }
 
@@ -144,8 +151,8 @@ impl Store {
     }
 
     /// One item.
-    pub fn item(&self, collection: u32, id: ItemId) -> Result<Option<Item>> {
-        self.get(&Key::item(collection, id))?.map(|v| record::item(&v)).transpose()
+    pub fn item(&self, collection: u32, id: ItemId) -> Result<Option<Arc<Item>>> {
+        self.items.get((collection, id), || self.get(&Key::item(collection, id)))
     }
 
     /// All items of a collection, by id.
