@@ -1,4 +1,4 @@
-//! The plain parts that every network here shares: attention, patches, masks.
+//! The plain parts that every network here shares: products, attention, masks.
 
 use super::slice::slice;
 use super::wide::{self, Matrix, Precision};
@@ -96,32 +96,6 @@ pub fn padding_mask(lengths: &[usize], device: &candle_core::Device) -> Result<T
     Ok(Tensor::from_vec(mask, (lengths.len(), 1, 1, longest), device)?)
 }
 
-/// The patches of `pixels`, (batch, colours, side, side), each flattened: (batch, grid x grid, colours x patch x patch).
-/// Patches don't overlap, so that their convolution is one product over this. Pixels beyond the grid are left out.
-pub fn patchify(pixels: &Tensor, patch: usize, grid: usize) -> Result<Tensor> {
-    let (batch, colours, height, width) = pixels.dims4()?;
-    let flat = colours * patch * patch;
-    if pixels.device().is_cpu() && pixels.dtype() == DType::F32 && patch * grid <= height.min(width) {
-        // Line by line of each patch: candle copies number by number.
-        let mut patches = vec![0.0; batch * grid * grid * flat];
-        slice(pixels, |values| {
-            patches.par_chunks_mut(flat).enumerate().with_min_len(grid).for_each(|(at, out)| {
-                let (image, row, column) = (at / (grid * grid), at / grid % grid * patch, at % grid * patch);
-                for (line, out) in out.chunks_exact_mut(patch).enumerate() {
-                    let (colour, y) = (line / patch, row + line % patch);
-                    let start = ((image * colours + colour) * height + y) * width + column;
-                    out.copy_from_slice(&values[start..start + patch]);
-                }
-            });
-            Ok(())
-        })?;
-        return Ok(Tensor::from_vec(patches, (batch, grid * grid, flat), pixels.device())?);
-    }
-    let pixels = pixels.narrow(2, 0, patch * grid)?.narrow(3, 0, patch * grid)?.contiguous()?;
-    let patches = pixels.reshape((batch, colours, grid, patch, grid, patch))?.permute((0, 2, 4, 1, 3, 5))?;
-    Ok(patches.reshape((batch, grid * grid, flat))?)
-}
-
 /// What goes into a vision tower: the `class` token before `patches`, (batch, count, width), plus their `positions`:
 /// (batch, 1 + count, width).
 pub fn with_class(class: &Tensor, patches: &Tensor, positions: &Tensor) -> Result<Tensor> {
@@ -217,21 +191,5 @@ mod tests {
         near(with_positions(&table, &ids, &positions).unwrap(), wanted);
         let beyond = Tensor::new(&[[0u32, 7]], &Device::Cpu).unwrap();
         assert!(with_positions(&table, &beyond, &positions).is_err());
-    }
-
-    #[test]
-    fn patches_are_copied_as_candle_copies_them() {
-        for (batch, colours, height, width, patch, grid) in
-            [(1, 1, 4, 4, 2, 2), (3, 3, 17, 16, 4, 4), (2, 3, 9, 11, 3, 2)]
-        {
-            let count = batch * colours * height * width;
-            let pixels = Tensor::arange(0f32, count as f32, &Device::Cpu).unwrap();
-            let pixels = pixels.reshape((batch, colours, height, width)).unwrap();
-            let found = patchify(&pixels, patch, grid).unwrap();
-            let expected = patchify(&pixels.to_dtype(DType::F64).unwrap(), patch, grid).unwrap();
-            let values = |x: &Tensor| x.to_dtype(DType::F32).unwrap().to_vec3::<f32>().unwrap();
-            assert_eq!(values(&found), values(&expected));
-        }
-        assert!(patchify(&Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap(), 3, 2).is_err());
     }
 }

@@ -6,7 +6,7 @@
 //! 3. `weights` opens the tensors; whoever asks for one says which shape it must have.
 //! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures.
 //! 5. [`clip`] builds the network that embeds, [`blip`] the one that matches, writes captions and answers; both stand on
-//!    `encoder` and `layers` (with `wide` under them where the CPU has it), and [`generate`] writes word by word.
+//!    `encoder`, `layers` and `patches` (with `wide` under them where the CPU has it), and [`generate`] writes word by word.
 //! 6. [`llava`] joins CLIP's vision tower to [`llama`], a language model, and answers in sessions.
 //! 7. `check` looks at a checkpoint without running it.
 
@@ -24,6 +24,7 @@ mod layers;
 pub mod llama;
 pub mod llava;
 mod options;
+mod patches;
 pub mod preprocess;
 mod progress;
 mod sentencepiece;

@@ -65,7 +65,8 @@ impl Blip {
         let tokenizer = TextTokenizer::read(files, config.text.max_position_embeddings)?;
         tokenizer.must_fit(files, config.text.vocab_size)?;
         let weights = Weights::open(files, &device, dtype)?.in_int8(options.int8());
-        let network = Network::load(&weights.root(), &config, Abilities::of(files, &config, &weights)?)?;
+        let abilities = Abilities::of(files, &config, &weights)?;
+        let network = Network::load(&weights.root(), &config, abilities, Some(&preprocess))?;
         let blip = Blip {
             name: files.name.clone(),
             fingerprint: files.fingerprint()?,
@@ -87,7 +88,7 @@ impl Blip {
         let weights = Weights::open(files, &Device::Cpu, DType::F32)?;
         let abilities = Abilities::of(files, &config, &weights)?;
         let weights = weights.survey();
-        Network::load(&weights.root(), &config, abilities)?;
+        Network::load(&weights.root(), &config, abilities, None)?;
         Ok(weights.rows())
     }
 
@@ -230,13 +231,13 @@ impl Blip {
         &self.network.vision
     }
 
-    /// `batch` as one tensor, (batch, 3, side, side), on the model's device and in its numbers.
+    /// `batch` as one tensor, (batch, 3, side, side), on the model's device and in the numbers that its vision tower reads.
     ///
     /// # Errors
     /// [`Error::Invalid`] for pixels that another model prepared.
     pub fn pixel_tensor(&self, batch: &[Pixels]) -> Result<Tensor> {
-        let (values, shape) = self.preprocess.stack(&self.name, batch)?;
-        Ok(Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)?)
+        let dtype = self.network.vision.reads().unwrap_or(self.dtype);
+        self.preprocess.tensor(&self.name, batch, &self.device, dtype)
     }
 
     /// `features` as a tensor, (1 + patches, width), if they can be this model's.

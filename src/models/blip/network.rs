@@ -5,6 +5,7 @@ use super::text::{Head, TextModel};
 use super::vision::VisionTower;
 use crate::Result;
 use crate::models::files::ModelFiles;
+use crate::models::preprocess::Preprocess;
 use crate::models::weights::{Scope, Weights};
 use candle_nn::Linear;
 use std::fmt;
@@ -71,7 +72,12 @@ pub(super) struct Writer {
 }
 
 impl Network {
-    pub fn load(root: &Scope, config: &BlipConfig, abilities: Abilities) -> Result<Self> {
+    pub fn load(
+        root: &Scope,
+        config: &BlipConfig,
+        abilities: Abilities,
+        preprocess: Option<&Preprocess>,
+    ) -> Result<Self> {
         let (vision, text, joint) = (config.vision.hidden_size, config.text.hidden_size, config.joint);
         let reads = abilities.matches || abilities.answers;
         let writes = abilities.captions || abilities.answers;
@@ -90,7 +96,7 @@ impl Network {
         };
         Ok(Network {
             abilities,
-            vision: VisionTower::load(&root.pp("vision_model"), &config.vision)?,
+            vision: VisionTower::load(&root.pp("vision_model"), &config.vision, preprocess)?,
             reader: reads.then(|| TextModel::load(&root.pp("text_encoder"), config)).transpose()?,
             judge: abilities.matches.then(judge).transpose()?,
             writer: writes.then(writer).transpose()?,

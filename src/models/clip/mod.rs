@@ -63,7 +63,7 @@ impl Clip {
         let pooling = Pooling::of(&config.text);
         check_tokenizer(files, &tokenizer, &config.text, pooling)?;
         let weights = Weights::open(files, &device, dtype)?.in_int8(options.int8());
-        let network = Network::load(&weights.root(), &config)?;
+        let network = Network::load(&weights.root(), &config, Some(&preprocess))?;
         let logit_scale = network.logit_scale.to_dtype(DType::F32)?.to_scalar::<f32>()?.exp();
         Ok(Clip {
             name: files.name.clone(),
@@ -83,7 +83,7 @@ impl Clip {
     pub(crate) fn survey(files: &ModelFiles) -> Result<Vec<TensorRow>> {
         let config = ClipConfig::read(files)?;
         let weights = Weights::open(files, &Device::Cpu, DType::F32)?.survey();
-        Network::load(&weights.root(), &config)?;
+        Network::load(&weights.root(), &config, None)?;
         Ok(weights.rows())
     }
 
@@ -186,13 +186,13 @@ impl Clip {
         &self.network.text
     }
 
-    /// `batch` as one tensor, (batch, 3, side, side), on the model's device and in its numbers.
+    /// `batch` as one tensor, (batch, 3, side, side), on the model's device and in the numbers that its vision tower reads.
     ///
     /// # Errors
     /// [`Error::Invalid`] for pixels that another model prepared.
     pub fn pixel_tensor(&self, batch: &[Pixels]) -> Result<Tensor> {
-        let (values, shape) = self.preprocess.stack(&self.name, batch)?;
-        Ok(Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)?)
+        let dtype = self.network.vision.reads().unwrap_or(self.dtype);
+        self.preprocess.tensor(&self.name, batch, &self.device, dtype)
     }
 
     fn end(&self, ids: &[u32]) -> Result<usize> {
@@ -202,10 +202,10 @@ impl Clip {
 }
 
 impl Network {
-    fn load(root: &Scope, config: &ClipConfig) -> Result<Self> {
+    fn load(root: &Scope, config: &ClipConfig, preprocess: Option<&Preprocess>) -> Result<Self> {
         let dim = config.projection_dim;
         Ok(Network {
-            vision: VisionTower::load(&root.pp("vision_model"), &config.vision)?,
+            vision: VisionTower::load(&root.pp("vision_model"), &config.vision, preprocess)?,
             text: TextTower::load(&root.pp("text_model"), &config.text)?,
             visual_projection: root.linear_no_bias("visual_projection", config.vision.hidden_size, dim)?,
             text_projection: root.linear_no_bias("text_projection", config.text.hidden_size, dim)?,

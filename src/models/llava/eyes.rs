@@ -117,8 +117,8 @@ impl Eyes {
             None => None,
         };
         Ok(Eyes {
+            tower: VisionTower::load(&vision, &config.vision, Some(&preprocess))?,
             preprocess,
-            tower: VisionTower::load(&vision, &config.vision)?,
             projector,
             activation: config.projector_act,
             newline,
@@ -196,8 +196,8 @@ impl Eyes {
 
     /// `squares` as one tensor: (squares, 3, side, side).
     pub fn pixels(&self, squares: &[Pixels]) -> Result<Tensor> {
-        let (values, shape) = self.preprocess.stack(&self.name, squares)?;
-        Ok(Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)?)
+        let dtype = self.tower.reads().unwrap_or(self.dtype);
+        self.preprocess.tensor(&self.name, squares, &self.device, dtype)
     }
 
     /// What the projector gets of `pixels`, (squares, 3, side, side): (squares, patches, width).

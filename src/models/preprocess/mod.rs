@@ -2,7 +2,8 @@
 //!
 //! 1. `config` reads the recipe that the checkpoint brings.
 //! 2. `resample` scales as Pillow does, `windows` its pass along rows on CPUs that multiply bytes.
-//! 3. Here a picture is scaled, cut, and its colours normalised, as transformers' Pillow-backed processors do it. Scaling
+//! 3. Here a picture is scaled and cut, and its colours normalised when a tower wants numbers, as transformers' Pillow-backed
+//!    processors do it. Scaling
 //!    and cutting are one step: only the pixels that stay are computed, so that a very long picture costs no more than a
 //!    square one.
 
@@ -17,23 +18,40 @@ pub use resample::Filter;
 
 use super::files::ModelFiles;
 use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 use resample::{Axis, resample};
+use std::sync::Arc;
 
 /// The longest side of a square that pictures are padded to.
 const LARGEST_SQUARE: u32 = 4096;
 
+/// For each colour, what each of its 256 values becomes.
+type Table = [[f32; 256]; 3];
+
 /// A picture as a vision tower reads it: 3 x height x width, colour planes in the order red, green, blue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pixels {
-    values: Vec<f32>,
+    bytes: Vec<u8>,
+    table: Arc<Table>,
     height: u32,
     width: u32,
 }
 
 impl Pixels {
-    /// The planes one after another, rows from the top.
-    pub fn values(&self) -> &[f32] {
-        &self.values
+    /// The planes one after another, rows from the top, normalised as the recipe says.
+    pub fn values(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.bytes.len()];
+        self.write(&mut values);
+        values
+    }
+
+    fn write(&self, values: &mut [f32]) {
+        let area = (self.bytes.len() / 3).max(1);
+        for ((values, bytes), table) in values.chunks_mut(area).zip(self.bytes.chunks(area)).zip(&*self.table)
+        {
+            values.iter_mut().zip(bytes).for_each(|(value, byte)| *value = table[usize::from(*byte)]);
+        }
     }
 
     /// (height, width) in pixels.
@@ -42,15 +60,18 @@ impl Pixels {
     }
 }
 
-/// Several pictures' values, and their shape.
-type Stack = (Vec<f32>, (usize, usize, usize, usize));
-
 /// A recipe that is ready to run, on any thread.
 #[derive(Clone, Debug)]
 pub struct Preprocess {
     recipe: Recipe,
-    /// For each colour, what each of its 256 values becomes.
-    table: [[f32; 256]; 3],
+    table: Arc<Table>,
+}
+
+/// What becomes of a colour's bytes, but for rounding: `scale * byte + offset`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Shade {
+    pub scale: f32,
+    pub offset: f32,
 }
 
 impl Preprocess {
@@ -71,7 +92,17 @@ impl Preprocess {
                 recipe.normalize.map_or(value, |(mean, std)| (value - mean[colour]) / std[colour])
             })
         });
-        Preprocess { recipe, table }
+        Preprocess { recipe, table: Arc::new(table) }
+    }
+
+    /// What it makes of the bytes of red, green and blue.
+    pub(crate) fn shades(&self) -> [Shade; 3] {
+        let factor = self.recipe.rescale.unwrap_or(1.0);
+        let (means, stds) = self.recipe.normalize.unwrap_or(([0.0; 3], [1.0; 3]));
+        std::array::from_fn(|colour| {
+            let (mean, std) = (f64::from(means[colour]), f64::from(stds[colour]));
+            Shade { scale: (factor / std) as f32, offset: (-mean / std) as f32 }
+        })
     }
 
     /// (height, width) of what comes out; None where it depends on the picture.
@@ -106,23 +137,35 @@ impl Preprocess {
         )))
     }
 
-    /// The values of `batch` one after another, and their shape: (batch, 3, height, width). `model` is named in the error.
+    /// `batch` as one tensor, (batch, 3, height, width), on `device`: in numbers of type `dtype`, or in U8 the bytes before they
+    /// are normalised. `model` is named in the error.
     ///
     /// # Errors
     /// [`Error::Invalid`] for pixels that another model prepared.
-    pub(crate) fn stack(&self, model: &str, batch: &[Pixels]) -> Result<Stack> {
+    pub(crate) fn tensor(
+        &self,
+        model: &str,
+        batch: &[Pixels],
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Tensor> {
         let (height, width) = self.output().unwrap_or_default();
-        let mut values = Vec::with_capacity(batch.len() * 3 * (height * width) as usize);
-        for pixels in batch {
-            if pixels.size() != (height, width) {
-                return Err(Error::invalid(
-                    format!("pixels of size {:?}", pixels.size()),
-                    format!("pixels that {model} prepared: {height} x {width}"),
-                ));
-            }
-            values.extend_from_slice(pixels.values());
+        if let Some(other) = batch.iter().find(|pixels| pixels.size() != (height, width)) {
+            return Err(Error::invalid(
+                format!("pixels of size {:?}", other.size()),
+                format!("pixels that {model} prepared: {height} x {width}"),
+            ));
         }
-        Ok((values, (batch.len(), 3, height as usize, width as usize)))
+        let size = 3 * (height * width) as usize;
+        let shape = (batch.len(), 3, height as usize, width as usize);
+        if dtype == DType::U8 {
+            let bytes: Vec<u8> = batch.iter().flat_map(|pixels| &pixels.bytes).copied().collect();
+            return Ok(Tensor::from_vec(bytes, shape, device)?);
+        }
+        let mut values = vec![0.0; batch.len() * size];
+        let places = values.par_chunks_mut(size.max(1));
+        places.zip(batch).for_each(|(values, pixels)| pixels.write(values));
+        Ok(Tensor::from_vec(values, shape, device)?.to_dtype(dtype)?)
     }
 
     /// Takes `image` through the recipe.
@@ -141,7 +184,7 @@ impl Preprocess {
         let image = squared.as_ref().unwrap_or(image);
         let plan = Plan::new(&self.recipe, (image.height() as usize, image.width() as usize));
         let scaled = resample(image.as_raw(), &plan.columns.axis, &plan.rows.axis, plan.filter);
-        Ok(self.normalize(&scaled, &plan))
+        Ok(self.lay(&scaled, &plan))
     }
 
     /// `image` scaled to exactly (height, width) by the recipe's filter, and nothing else done to it.
@@ -168,24 +211,18 @@ impl Preprocess {
     }
 
     /// Lays the interleaved `bytes` out as planes, in the middle of the output, black around them.
-    fn normalize(&self, bytes: &[u8], plan: &Plan) -> Pixels {
+    fn lay(&self, bytes: &[u8], plan: &Plan) -> Pixels {
         let (height, width) = (plan.rows.output, plan.columns.output);
-        let area = height * width;
-        let mut values = Vec::with_capacity(3 * area);
-        for table in &self.table {
-            values.resize(values.len() + area, table[0]);
-        }
+        let mut planes = vec![0; 3 * height * width];
         let kept = plan.columns.axis.kept.len();
-        for (colour, table) in self.table.iter().enumerate() {
-            for (row, source) in bytes.chunks_exact(kept * 3).enumerate() {
-                let start = colour * area + (plan.rows.before + row) * width + plan.columns.before;
-                let target = values.iter_mut().skip(start).take(kept);
-                for (value, pixel) in target.zip(source.chunks_exact(3)) {
-                    *value = table[usize::from(pixel[colour])];
-                }
+        for (colour, plane) in planes.chunks_exact_mut((height * width).max(1)).enumerate() {
+            let rows = plane.chunks_exact_mut(width.max(1)).skip(plan.rows.before);
+            for (row, source) in rows.zip(bytes.chunks_exact(3 * kept.max(1))) {
+                let row = row.iter_mut().skip(plan.columns.before);
+                row.zip(source.chunks_exact(3)).for_each(|(to, pixel)| *to = pixel[colour]);
             }
         }
-        Pixels { values, height: height as u32, width: width as u32 }
+        Pixels { bytes: planes, table: self.table.clone(), height: height as u32, width: width as u32 }
     }
 }
 
@@ -244,5 +281,38 @@ impl Placed {
         let from = scaled.saturating_sub(crop) / 2;
         let axis = Axis { source, scaled, kept: from..from + crop.min(scaled) };
         Placed { axis, before: crop.saturating_sub(scaled).div_ceil(2), output: crop }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shades_say_what_the_table_holds() {
+        let plain = Recipe { rescale: None, normalize: None, ..some_recipe() };
+        let halves = Recipe { rescale: Some(1.0 / 127.5), normalize: None, ..some_recipe() };
+        for recipe in [some_recipe(), plain, halves] {
+            let preprocess = Preprocess::new(recipe);
+            for (table, Shade { scale, offset }) in preprocess.table.iter().zip(preprocess.shades()) {
+                for (byte, value) in table.iter().enumerate() {
+                    let found = scale * byte as f32 + offset;
+                    assert!(
+                        (found - value).abs() <= 1e-6 * (1.0 + value.abs()),
+                        "{byte}: {found} for {value}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn some_recipe() -> Recipe {
+        Recipe {
+            resize: None,
+            crop: None,
+            rescale: Some(1.0 / 255.0),
+            normalize: Some(([0.48, 0.46, 0.41], [0.27, 0.26, 0.28])),
+            square: None,
+        }
     }
 }

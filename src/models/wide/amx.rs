@@ -1,7 +1,7 @@
 //! The kernel in 8 bits for AMX: two tiles of sixteen rows by two tiles of sixteen outputs, 64 inputs at a time.
 
 use super::bytes::{GROUP, Kernel, Work};
-use super::inputs::round_row;
+use super::inputs::{lay_row, round_row};
 use super::tiles::{self, Numbers, SIDE};
 use super::vnni;
 use std::arch::x86_64::*;
@@ -27,6 +27,7 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
         pairs: false,
         rows: ROWS,
         round: round_row::<TILE, RUN>,
+        lay: lay_row::<TILE, RUN>,
         multiply,
     };
     (vnni::kernel().is_some() && tiles::multiply(Numbers::Bytes)).then_some(&KERNEL)

@@ -3,7 +3,7 @@
 
 use super::avx2;
 use super::bytes::{GROUP, Kernel, Work};
-use super::inputs::round_row;
+use super::inputs::{lay_row, round_row};
 use super::rows_of_a_job;
 use std::arch::x86_64::*;
 
@@ -21,6 +21,7 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
         run: GROUP,
         pairs: true,
         round: round_row::<TILE, GROUP>,
+        lay: lay_row::<TILE, GROUP>,
         multiply,
     };
     avx2::available().then_some(&KERNEL)

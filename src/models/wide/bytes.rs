@@ -21,6 +21,8 @@ pub(super) const GROUP: usize = 4;
 const MOST: f32 = 127.0;
 /// Rounds a row to its place in a tile, and gives its scale and what stands for zero.
 type Round = fn(&[f32], &mut [u8], usize) -> (f32, i32);
+/// Takes a row of bytes to its place in a tile.
+type Lay = fn(&[u8], &mut [u8], usize);
 
 /// One CPU's way to multiply in 8 bits.
 pub(super) struct Kernel {
@@ -34,8 +36,10 @@ pub(super) struct Kernel {
     pub run: usize,
     /// Whether it adds the products of two neighbouring inputs in 16 bits.
     pub pairs: bool,
-    /// [`super::inputs::round_row`] for its tiles.
+    /// [`super::inputs::round_row`] for its tiles,
     pub round: Round,
+    /// and [`super::inputs::lay_row`].
+    pub lay: Lay,
     /// Takes so many rows, tile by tile, through what [`Work`] points to.
     pub multiply: unsafe fn(&Work, usize),
 }
@@ -44,6 +48,11 @@ impl Kernel {
     /// Groups of `from` inputs, filled up to whole runs.
     fn groups(&self, from: usize) -> usize {
         from.max(1).next_multiple_of(self.run) / GROUP
+    }
+
+    /// Bytes of a tile of rows of `from` inputs.
+    pub fn tile_of(&self, from: usize) -> usize {
+        self.groups(from) * GROUP * self.tile
     }
 
     /// The weight of `row` that the greatest code stands for. Where pairs count it is no less than what two neighbours add up to, so that their
@@ -150,12 +159,34 @@ impl Coded {
         Coded { codes, scales, sums, bias, from, to, kernel }
     }
 
+    /// What its codes leave of the `rows` that it was made of.
+    pub fn left_of(&self, rows: &[f32]) -> Vec<f32> {
+        let (panel, groups) = (self.kernel.panel, self.kernel.groups(self.from));
+        let code = |output: usize, input: usize| {
+            let group = output / panel * groups + input / GROUP;
+            self.codes[(group * panel + output % panel) * GROUP + input % GROUP]
+        };
+        let rows = rows.chunks_exact(self.from.max(1)).zip(&self.scales).enumerate();
+        rows.flat_map(|(output, (row, scale))| {
+            let left =
+                move |(input, weight): (usize, &f32)| f32::from(code(output, input)).mul_add(-scale, *weight);
+            row.iter().enumerate().map(left)
+        })
+        .collect()
+    }
+
     /// x W^T + b for the rows of `x`, brought to `end` in `out`; `inputs` is room to round them in.
     pub fn product(&self, x: Rows, mut out: RowsMut, end: End, inputs: &mut Inputs) {
+        assert_fits(&x, self.from, &out, self.to);
+        inputs.round(x, self.kernel);
+        self.multiply(inputs, x.count(), &mut out, end);
+    }
+
+    /// x W^T + b for the first `rows` rows of `inputs`, brought to `end` in `out`.
+    pub fn multiply(&self, inputs: &Inputs, rows: usize, out: &mut RowsMut, end: End) {
         let Coded { from, to, kernel, .. } = *self;
-        assert_fits(&x, from, &out, to);
-        inputs.round(x, kernel);
-        let (rows, stride) = (x.count(), out.stride);
+        let (held, stride) = (out.read(), out.stride);
+        assert!(inputs.are(rows, from, kernel) && held.width() == to && held.count() >= rows);
         let (groups, rows_of_a_job) = (kernel.groups(from), kernel.rows);
         let (panels, chunks) = (to.div_ceil(kernel.panel), rows.div_ceil(rows_of_a_job));
         let place = Place::of(out.values());

@@ -20,22 +20,48 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Rounds the rows of `x` to where `kernel` looks for them.
     pub fn round(&mut self, x: Rows, kernel: &Kernel) {
-        let (rows, tile) = (x.count(), x.width().max(1).next_multiple_of(kernel.run) * kernel.tile);
-        let tiles = rows.div_ceil(kernel.tile);
-        self.codes.resize(tiles * tile);
-        self.rows.resize(tiles * kernel.tile, (0.0, 0));
-        let tiles = self.codes.par_chunks_exact_mut(tile).zip(self.rows.par_chunks_exact_mut(kernel.tile));
-        tiles.zip(x.par_chunks(kernel.tile)).with_min_len((32 / kernel.tile).max(1)).for_each(
-            |((codes, facts), x)| {
-                for (at, (row, fact)) in x.iter().zip(facts).enumerate() {
-                    *fact = (kernel.round)(row, codes, at);
-                }
-            },
-        );
+        self.fill(x.count(), x.width(), kernel, x.par_chunks(kernel.tile), |x, codes, facts| {
+            for (at, (row, fact)) in x.iter().zip(facts).enumerate() {
+                *fact = (kernel.round)(row, codes, at);
+            }
+        });
     }
-}
 
-impl Inputs {
+    /// Takes the rows of `x`, `width` bytes each, to where `kernel` looks for them: q is what it says, s one and z zero.
+    pub fn lay(&mut self, x: &[u8], width: usize, kernel: &Kernel) {
+        let width = width.max(1);
+        let tiles = x.par_chunks(width * kernel.tile);
+        self.fill(x.len() / width, width, kernel, tiles, |x, codes, facts| {
+            for (at, (row, fact)) in x.chunks_exact(width).zip(facts).enumerate() {
+                (kernel.lay)(row, codes, at);
+                *fact = (1.0, 0);
+            }
+        });
+    }
+
+    /// Makes room for so many rows of `width` for `kernel`, and has each of its `tiles` filled with what `tiles` says.
+    fn fill<T: Send>(
+        &mut self,
+        rows: usize,
+        width: usize,
+        kernel: &Kernel,
+        tiles: impl IndexedParallelIterator<Item = T>,
+        fill: impl Fn(T, &mut [u8], &mut [(f32, i32)]) + Sync,
+    ) {
+        let (count, tile) = (rows.div_ceil(kernel.tile), kernel.tile_of(width));
+        self.codes.resize(count * tile);
+        self.rows.resize(count * kernel.tile, (0.0, 0));
+        let places = self.codes.par_chunks_exact_mut(tile).zip(self.rows.par_chunks_exact_mut(kernel.tile));
+        let few = (32 / kernel.tile).max(1);
+        places.zip(tiles).with_min_len(few).for_each(|((codes, facts), x)| fill(x, codes, facts));
+    }
+
+    /// Whether there are so many rows of `width` for `kernel`.
+    pub fn are(&self, rows: usize, width: usize, kernel: &Kernel) -> bool {
+        let tiles = rows.div_ceil(kernel.tile);
+        self.rows.len() >= tiles * kernel.tile && self.codes.len() >= tiles * kernel.tile_of(width)
+    }
+
     /// Splits the inputs `start..start + count` of the rows of `x` into parts, as AMX reads them.
     pub fn split(&mut self, x: Rows, start: usize, count: usize) {
         let tile = count.div_ceil(STEP) * PARTS;
@@ -79,6 +105,16 @@ widest! {
             }
         }
         (range / 255.0, zero)
+    }
+}
+
+/// Takes one row of bytes to where row `at` of a tile of `TILE` belongs, `RUN` inputs together.
+pub(super) fn lay_row<const TILE: usize, const RUN: usize>(row: &[u8], tile: &mut [u8], at: usize) {
+    let (runs, rest) = row.as_chunks::<RUN>();
+    let mut places = tile.chunks_exact_mut(TILE * RUN).map(|place| &mut place[at * RUN..][..RUN]);
+    places.by_ref().zip(runs).for_each(|(place, run)| place.copy_from_slice(run));
+    if let Some(place) = places.next() {
+        place[..rest.len()].copy_from_slice(rest);
     }
 }
 

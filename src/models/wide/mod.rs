@@ -1,7 +1,7 @@
 //! Products, attention and whole transformers on CPUs with AVX2 or AVX-512: what most of a tower's time goes into.
 //!
 //! 1. [`Matrix`] holds a layer's weights in panels, laid out once, in the order in which they are read: `floats` as they are, `bytes`
-//!    rounded to 8 bits, as `inputs` are when they come.
+//!    rounded to 8 bits, as `inputs` are when they come; `exact` takes those that are bytes already.
 //! 2. `avx512` and `avx2` are the small kernels under products and `attention` in f32, `amx_floats` under large products; `amx`, `vnni`
 //!    and `avx2_bytes` those under products in 8 bits (`tiles` is what AMX works on, `rows` how far apart rows lie). The processor is
 //!    asked which it has; each gives what plain loops give.
@@ -18,6 +18,7 @@ mod avx2;
 mod avx2_bytes;
 mod avx512;
 mod bytes;
+mod exact;
 mod floats;
 mod inputs;
 mod norm;
@@ -30,6 +31,7 @@ mod tests;
 mod tiles;
 mod vnni;
 
+pub use exact::Exact;
 pub use parts::{Parts, Precision, Shape};
 pub use stack::Stack;
 

@@ -157,6 +157,31 @@ fn products_in_8_bits_are_near() {
 }
 
 #[test]
+fn products_of_bytes_lose_nothing_but_what_weights_do() {
+    let mut dice = 7u32;
+    let mut byte = || {
+        dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (dice >> 24) as u8
+    };
+    for ((rows, from, to), kernel) in
+        SIZES.into_iter().flat_map(|size| in_bytes().into_iter().map(move |k| (size, k)))
+    {
+        let linear = Linear::new(random(&[to, from]), Some(random(&[to])));
+        let bytes: Vec<u8> = (0..rows * from).map(|_| byte()).collect();
+        let exact = Exact::by(kernel, &values(linear.weight()), &values(linear.bias().unwrap()), from);
+        let found = Tensor::from_vec(exact.forward(&bytes), (rows, to), &Device::Cpu).unwrap();
+        let x = bytes.into_iter().map(f32::from).collect();
+        let expected = linear.forward(&Tensor::from_vec(x, (rows, from), &Device::Cpu).unwrap()).unwrap();
+        // Rounding moves a weight by up to a quarter of (1/127)^2 of about 4, where pairs have to fit of twice that and a half more.
+        let worst = 255.0 * if kernel.pairs { 3e-4 } else { 1e-4 };
+        let what = format!("{rows} x {from} x {to} by {}", kernel.tile);
+        check(&what, &found, &expected, worst * (from as f32).sqrt() + 1e-6);
+    }
+    let nothing = Exact::by(in_bytes()[0], &[f32::NAN, 1.0, 0.0, 0.0], &[1.0, 2.0], 2).forward(&[3, 4]);
+    assert!(nothing[0].is_nan() && nothing[1] == 2.0, "{nothing:?}");
+}
+
+#[test]
 fn rows_are_rounded_to_the_nearest_code() {
     for (from, kernel) in
         [1, 3, 4, 63, 64, 65, 768].into_iter().flat_map(|from| in_bytes().into_iter().map(move |k| (from, k)))

@@ -1,7 +1,7 @@
 //! The kernel in 8 bits for AVX-512 VNNI: eight rows by three registers of outputs, four inputs at a time.
 
 use super::bytes::{GROUP, Kernel, Work};
-use super::inputs::round_row;
+use super::inputs::{lay_row, round_row};
 use super::rows_of_a_job;
 use std::arch::x86_64::*;
 
@@ -19,6 +19,7 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
         run: GROUP,
         pairs: false,
         round: round_row::<TILE, GROUP>,
+        lay: lay_row::<TILE, GROUP>,
         multiply,
     };
     let able = std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vnni");
