@@ -159,8 +159,8 @@ impl Preprocess {
         let size = 3 * (height * width) as usize;
         let shape = (batch.len(), 3, height as usize, width as usize);
         if dtype == DType::U8 {
-            let bytes: Vec<u8> = batch.iter().flat_map(|pixels| &pixels.bytes).copied().collect();
-            return Ok(Tensor::from_vec(bytes, shape, device)?);
+            let bytes: Vec<&[u8]> = batch.iter().map(|pixels| pixels.bytes.as_slice()).collect();
+            return Ok(Tensor::from_vec(bytes.concat(), shape, device)?);
         }
         let mut values = vec![0.0; batch.len() * size];
         let places = values.par_chunks_mut(size.max(1));
