@@ -2,13 +2,13 @@
 
 use super::collection::{SpaceInfo, SpaceState};
 use super::encoders::Encoder;
+use super::owners::Owners;
 use super::recall::{Check, Tally};
 use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
 use crate::types::{ItemId, Modality};
 use roaring::RoaringBitmap;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Vectors taken from the store at a time when a space is opened.
@@ -30,12 +30,6 @@ pub(super) struct Space {
 pub(super) struct Vectors {
     index: Arc<Index>,
     owners: Arc<RwLock<Owners>>,
-}
-
-#[derive(Default)]
-struct Owners {
-    of_slot: HashMap<u32, ItemId>,
-    slots: HashMap<ItemId, Vec<u32>>,
 }
 
 impl Space {
@@ -129,27 +123,21 @@ impl Space {
         let mut owners = self.write();
         for slot in slots {
             self.vectors.index.remove(*slot);
-            let Some(item) = owners.of_slot.remove(slot) else { continue };
-            if let Some(held) = owners.slots.get_mut(&item) {
-                held.retain(|s| s != slot);
-                if held.is_empty() {
-                    owners.slots.remove(&item);
-                }
-            }
+            owners.remove(*slot);
         }
     }
 
     /// The slots of an item, in the order of what they were made from.
     pub fn slots_of(&self, item: ItemId) -> Vec<u32> {
-        self.read().slots.get(&item).cloned().unwrap_or_default()
+        self.read().slots_of(item)
     }
 
     /// The items of `slots`, or all of them, each once, by id.
     pub fn items(&self, slots: Option<&roaring::RoaringBitmap>) -> Vec<ItemId> {
         let owners = self.read();
         let mut items: Vec<ItemId> = match slots {
-            Some(slots) => slots.iter().filter_map(|slot| owners.of_slot.get(&slot).copied()).collect(),
-            None => owners.slots.keys().copied().collect(),
+            Some(slots) => slots.iter().filter_map(|slot| owners.of(slot)).collect(),
+            None => owners.iter().map(|(_, item)| item).collect(),
         };
         drop(owners);
         items.sort_unstable();
@@ -160,7 +148,7 @@ impl Space {
     /// The items of slots.
     pub fn owners_of(&self, slots: &RoaringBitmap) -> impl Iterator<Item = ItemId> {
         let owners = self.read();
-        slots.iter().filter_map(move |slot| owners.of_slot.get(&slot).copied())
+        slots.iter().filter_map(move |slot| owners.of(slot))
     }
 
     /// An item's first vector as the store keeps it: what another item of the same bytes gets, whose code is then the same.
@@ -200,8 +188,7 @@ impl Space {
 
     /// Up to `most` of its vectors, spread evenly over its slots.
     pub fn sample(&self, most: usize) -> Vec<Vec<f32>> {
-        let mut slots: Vec<u32> = self.read().of_slot.keys().copied().collect();
-        slots.sort_unstable();
+        let slots: Vec<u32> = self.read().iter().map(|(slot, _)| slot).collect();
         let step = slots.len().div_ceil(most.max(1)).max(1);
         slots.iter().step_by(step).filter_map(|slot| self.vectors.index.vector(*slot)).collect()
     }
@@ -222,7 +209,7 @@ impl Space {
             unreachable: health.unreachable,
             ef: health.ef,
             recall: health.recall,
-            bytes: self.vectors.index.bytes(),
+            bytes: self.vectors.index.bytes() + self.read().bytes(),
             recalled: self.tally.read(),
         }
     }
@@ -265,19 +252,12 @@ impl Vectors {
     fn distinct(&self, found: &[Neighbor]) -> Vec<(ItemId, f32)> {
         let owners = self.read();
         let mut seen = std::collections::HashSet::new();
-        let owned = found.iter().filter_map(|n| Some((*owners.of_slot.get(&n.id)?, n.score)));
+        let owned = found.iter().filter_map(|n| Some((owners.of(n.id)?, n.score)));
         owned.filter(|(item, _)| seen.insert(*item)).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Owners> {
         self.owners.read().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl Owners {
-    fn add(&mut self, slot: u32, item: ItemId) {
-        self.of_slot.insert(slot, item);
-        self.slots.entry(item).or_default().push(slot);
     }
 }
 

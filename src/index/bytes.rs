@@ -14,7 +14,7 @@ use super::beam::Layer;
 use super::frozen::Frozen;
 use super::links::Links;
 use super::nodes::{Filling, Nodes, ROWS, Rows};
-use super::places::Places;
+use super::paged::Paged;
 use super::router::Router;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -142,7 +142,7 @@ pub struct Coded<'a> {
 /// Takes vectors, and puts the graph together again.
 pub struct Restore {
     written: Written,
-    places: Places,
+    places: Paged<u32>,
     blocks: Vec<Filling>,
     nodes: Nodes,
     left: Rows,
@@ -152,7 +152,7 @@ pub struct Restore {
 impl Restore {
     /// Ready for vectors that are coded as those of `nodes`, of which there are none yet.
     pub fn new(written: Written, nodes: Nodes) -> Self {
-        let mut places = Places::default();
+        let mut places = Paged::default();
         let mut blocks = Vec::new();
         for (block, ids) in written.ids.chunks(ROWS).enumerate() {
             for (&id, node) in ids.iter().zip((block * ROWS) as u32..) {

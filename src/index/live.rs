@@ -5,7 +5,7 @@
 
 use super::frozen::Frozen;
 use super::nodes::{Nodes, ROWS, Rows};
-use super::places::Places;
+use super::paged::Paged;
 use std::sync::Arc;
 
 /// The index as of now.
@@ -17,7 +17,7 @@ pub struct Live {
     /// Vectors that came last.
     pub tail: Rows,
     /// Where each id's vector is.
-    pub places: Places,
+    pub places: Paged<u32>,
     /// Rows, dead or alive, settled or not.
     pub rows: usize,
     /// Ids that changed since a rebuild began, while one is under way.
@@ -28,7 +28,7 @@ impl Live {
     /// Nothing yet.
     pub fn new(frozen: Frozen) -> Self {
         let nodes = &frozen.layer.nodes;
-        let mut places = Places::default();
+        let mut places = Paged::default();
         let mut rows = 0;
         for node in nodes.iter(0..nodes.blocks()) {
             rows += 1;
@@ -116,7 +116,7 @@ impl Live {
 
     /// Takes `fresh` in place of the graph that it was made from, whose first `blocks` blocks it holds the living nodes
     /// of; what came after [`Live::begin`] is carried over.
-    pub fn replace(&mut self, mut fresh: Frozen, mut places: Places, blocks: usize) {
+    pub fn replace(&mut self, mut fresh: Frozen, mut places: Paged<u32>, blocks: usize) {
         let old = &self.frozen.layer.nodes;
         let (from, to) = (blocks * ROWS, fresh.layer.nodes.bound());
         fresh.layer.nodes.extend(old, blocks);

@@ -4,8 +4,8 @@
 //! 1. `vectors` refuses what cannot be compared and makes the rest unit length, so that a dot product is the cosine.
 //! 2. `rotation` spreads its energy, and `codes` keeps it as 12-bit integers in two planes: searches read the rough one,
 //!    the fine one decides among the best. `kernels` has the sums, for each processor.
-//! 3. It joins `live`'s tail, which every search scans: it is found at once. `nodes` holds what has settled, `places`
-//!    where each id is. A removed vector is marked, and is skipped from then on.
+//! 3. It joins `live`'s tail, which every search scans: it is found at once. `nodes` holds what has settled, and the
+//!    places (`paged`) say where each id is. A removed vector is marked, and is skipped from then on.
 //! 4. `rebuild` links the tail into the graph beside searches and writers. Now and then it builds afresh (`frozen`):
 //!    `hnsw_rs` links a sample (`router`), `build` and `prune` all nodes, `guide` adds the links that sample queries
 //!    ask for, `repair` leaves no node without a way to it, `calibrate` measures how wide to search.
@@ -31,9 +31,9 @@ mod kernels;
 mod links;
 mod live;
 mod nodes;
+mod paged;
 mod pages;
 mod params;
-mod places;
 mod prune;
 mod rebuild;
 mod repair;
@@ -51,6 +51,7 @@ use nodes::Nodes;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub(crate) use paged::{Paged, Vacant};
 pub use params::{Health, MAX_DIM, Neighbor, Params, SearchOptions};
 
 /// The vectors of one space. Searches run beside one another, beside writers and beside a rebuild.

@@ -8,8 +8,8 @@ use super::codes::Query;
 use super::frozen::{self, BATCH, Frozen};
 use super::live::Live;
 use super::nodes::ROWS;
+use super::paged::Paged;
 use super::params::Params;
-use super::places::Places;
 use super::repair;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
@@ -56,7 +56,7 @@ pub fn afresh(live: &RwLock<Live>, samples: &[Query], params: &Params, scratches
     let nodes = &frozen.layer.nodes;
     let alive: Vec<u32> = nodes.iter(0..nodes.blocks()).filter(|&n| !nodes.is_dead(n)).collect();
     let fresh = frozen::build(&frozen, &alive, samples, params, scratches);
-    let mut places = Places::default();
+    let mut places = Paged::default();
     let new = &fresh.layer.nodes;
     for node in new.iter(0..new.blocks()) {
         places.insert(new.id(node), node);
