@@ -15,7 +15,7 @@
 //! eval · ingest   measures · source -> decode -> engine
 //! engine          collections: upsert, remove, query; keeps index and store in step
 //! models · index · store      networks · vectors in memory · bytes that last
-//! types · config · error      words that all layers share
+//! types · config · error      words that all layers share; simd: loops compiled for what the CPU has
 //! ```
 //!
 //! `models`, `index` and `store` never import one another. Only the engine encodes, so that the vectors of pictures and of
@@ -81,6 +81,7 @@ pub mod index;
 pub mod ingest;
 pub mod models;
 pub mod serve;
+mod simd;
 pub mod store;
 pub mod types;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// A layer, and what it may name. Every layer may name `types`, `config` and `error`.
+/// A layer, and what it may name beside what all may ([`FOR_ALL`]).
 const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["serve", "eval", "ingest", "engine", "models"]),
     ("serve", &["ingest", "engine"]),
@@ -17,8 +17,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("config", &[]),
     ("error", &[]),
+    ("simd", &[]),
 ];
-const FOR_ALL: &[&str] = &["types", "config", "error"];
+const FOR_ALL: &[&str] = &["types", "config", "error", "simd"];
 
 /// A library, and the only layers that may name it.
 const OWNED: &[(&str, &[&str])] = &[

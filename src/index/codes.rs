@@ -7,6 +7,7 @@
 
 use super::kernels::{Kernels, PAIR, fit_pairs, kernels};
 use super::rotation::Rotation;
+use crate::simd::{whole, widest};
 
 /// Components farther out than this many standard deviations are cut: fewer than one in a
 /// million.
@@ -64,18 +65,7 @@ impl Coder {
 
     /// Writes the codes of a unit vector, a row of each plane.
     pub fn encode(&self, unit: &[f32], rough: &mut [u8], fine: &mut [u8]) {
-        let rotated = self.rotation.apply(unit);
-        let registers = rotated.as_chunks::<64>().0.iter().zip(self.dither.as_chunks::<64>().0);
-        let planes = rough.as_chunks_mut::<64>().0.iter_mut().zip(fine.as_chunks_mut::<32>().0);
-        for ((x, dither), (rough, fine)) in registers.zip(planes) {
-            let code = |at: usize| (x[at] * self.scale + dither[at]).clamp(-LARGEST, LARGEST);
-            // Rounded, and then its upper and its lower bits; whole steps, so that a shift divides downwards.
-            let codes: [i32; 64] = std::array::from_fn(|at| round(code(at)) as i32 + FINE / 2);
-            *rough = std::array::from_fn(|at| ((codes[at] >> FINE_BITS) + ZERO) as u8);
-            // Component j of a register's first half shares a byte with component j of its second half.
-            let low = |at: usize| codes[at] & (FINE - 1);
-            *fine = std::array::from_fn(|at| (low(at) | (low(at + 32) << FINE_BITS)) as u8);
-        }
+        encode(self, unit, rough, fine);
     }
 
     /// The unit vector that a row's codes stand for.
@@ -98,20 +88,30 @@ impl Coder {
         // A pair's sum may grow by one when both are rounded.
         let pairs = rotated.chunks_exact(2).map(|pair| pair.iter().sum::<f32>().abs());
         let reach = pairs.fold(peak, f32::max);
-        let rough: Vec<i8> = rotated.iter().map(|x| round(x * (f32::from(PAIR - 1) / reach)) as i8).collect();
+        let rough: Vec<i8> = rotated.iter().map(|x| whole(x * (f32::from(PAIR - 1) / reach)) as i8).collect();
         // The most that sixteen 32-bit sums can hold, whatever the signs.
         let fine_peak = (((1 << 24) / rotated.len()).min(16_384) - 1) as f32;
-        let fine: Vec<i16> = rotated.iter().map(|x| round(x * (fine_peak / peak)) as i16).collect();
+        let fine: Vec<i16> = rotated.iter().map(|x| whole(x * (fine_peak / peak)) as i16).collect();
         let offset = fine.iter().zip(&self.dither).map(|(&q, &d)| f64::from(q) * f64::from(d)).sum();
         Query { bias: bias(&rough), rough, fine, offset, unit: peak / fine_peak / self.scale }
     }
 }
 
-/// To the nearest whole number, for |x| up to four million: adding 1.5 * 2^23 leaves no room for a fraction. The
-/// library's own is a call where the processor that the program was built for has no instruction for it.
-fn round(x: f32) -> f32 {
-    const SHIFT: f32 = 12_582_912.0;
-    (x + SHIFT) - SHIFT
+widest! {
+    fn encode(coder: &Coder, unit: &[f32], rough: &mut [u8], fine: &mut [u8]) {
+        let rotated = coder.rotation.apply(unit);
+        let registers = rotated.as_chunks::<64>().0.iter().zip(coder.dither.as_chunks::<64>().0);
+        let planes = rough.as_chunks_mut::<64>().0.iter_mut().zip(fine.as_chunks_mut::<32>().0);
+        for ((x, dither), (rough, fine)) in registers.zip(planes) {
+            let code = |at: usize| (x[at] * coder.scale + dither[at]).clamp(-LARGEST, LARGEST);
+            // Rounded, and then its upper and its lower bits; whole steps, so that a shift divides downwards.
+            let codes: [i32; 64] = std::array::from_fn(|at| whole(code(at)) + FINE / 2);
+            *rough = std::array::from_fn(|at| ((codes[at] >> FINE_BITS) + ZERO) as u8);
+            // Component j of a register's first half shares a byte with component j of its second half.
+            let low = |at: usize| codes[at] & (FINE - 1);
+            *fine = std::array::from_fn(|at| (low(at) | (low(at + 32) << FINE_BITS)) as u8);
+        }
+    }
 }
 
 /// A component's code from its two parts.

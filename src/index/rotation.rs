@@ -49,7 +49,8 @@ impl Rotation {
         1 << self.padded.trailing_zeros()
     }
 
-    /// `vector`, rotated.
+    /// `vector`, rotated. Inlined, so that it is compiled for what its caller is.
+    #[inline(always)]
     pub fn apply(&self, vector: &[f32]) -> Vec<f32> {
         let mut v = vec![0.0; self.padded];
         for (to, from) in v.iter_mut().zip(vector) {
@@ -57,12 +58,12 @@ impl Rotation {
         }
         let (first, second) = self.signs.split_at(self.padded);
         flip(&mut v, first);
-        v.chunks_exact_mut(self.block()).for_each(hadamard);
+        self.turn(&mut v);
         if self.block() < self.padded {
             // Blocks have not met yet: deal the components out over all of them and turn once more.
             v = self.deal(&v);
             flip(&mut v, second);
-            v.chunks_exact_mut(self.block()).for_each(hadamard);
+            self.turn(&mut v);
         }
         v
     }
@@ -72,14 +73,23 @@ impl Rotation {
         let mut v = rotated.to_vec();
         let (first, second) = self.signs.split_at(self.padded);
         if self.block() < self.padded {
-            v.chunks_exact_mut(self.block()).for_each(hadamard);
+            self.turn(&mut v);
             flip(&mut v, second);
             v = self.gather(&v);
         }
-        v.chunks_exact_mut(self.block()).for_each(hadamard);
+        self.turn(&mut v);
         flip(&mut v, first);
         v.truncate(self.dim);
         v
+    }
+
+    /// Each block, transformed.
+    #[inline(always)]
+    fn turn(&self, v: &mut [f32]) {
+        // A loop: what `for_each` calls would not be compiled for what the caller is.
+        for block in v.chunks_exact_mut(self.block()) {
+            hadamard(block);
+        }
     }
 
     /// Row-major blocks read column by column.
@@ -94,12 +104,14 @@ impl Rotation {
     }
 }
 
+#[inline(always)]
 fn flip(v: &mut [f32], signs: &[f32]) {
     v.iter_mut().zip(signs).for_each(|(x, s)| *x *= s);
 }
 
 /// The orthonormal Walsh-Hadamard transform, in place; its own inverse. `v` has a power of two numbers, eight
 /// or more.
+#[inline(always)]
 fn hadamard(v: &mut [f32]) {
     // The first rounds stay within eight numbers, which fit a register or two.
     let (eights, _) = v.as_chunks_mut::<8>();

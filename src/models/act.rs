@@ -1,7 +1,7 @@
 //! Activation functions, by the names that `config.json` gives them.
 
-use super::simd::widest;
 use crate::Result;
+use crate::simd::widest;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Tensor, bail};
 use rayon::prelude::*;
 use serde::Deserialize;

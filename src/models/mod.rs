@@ -28,7 +28,6 @@ mod patches;
 pub mod preprocess;
 mod progress;
 mod sentencepiece;
-mod simd;
 mod slice;
 pub mod tokenizer;
 pub mod weights;

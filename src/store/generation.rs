@@ -98,7 +98,7 @@ impl Generation {
 
     /// The blocks of a space in order, without the vectors that were taken away. Reads one at a time.
     pub fn blocks(self: &Arc<Self>, space: u32) -> impl Iterator<Item = Result<Block>> + use<> {
-        let mut reader = BlockReader { path: self.blocks_file(space), file: None };
+        let mut reader = BlockReader::new(self.blocks_file(space));
         let tombstones = self.tombstones(space);
         // The rows hold on to the generation, so that its files stay while they are read.
         let held = self.clone();
@@ -115,7 +115,7 @@ impl Generation {
     /// One block, where there is one.
     pub fn block(&self, space: u32, number: u32) -> Result<Option<Block>> {
         let Some(place) = self.rows.get(&Key::block(space, number))? else { return Ok(None) };
-        let mut reader = BlockReader { path: self.blocks_file(space), file: None };
+        let mut reader = BlockReader::new(self.blocks_file(space));
         reader.read(number, &record::place(&place)?).map(Some)
     }
 
@@ -140,29 +140,35 @@ fn row_of_block((key, place): (Bytes, Bytes)) -> Result<(u32, Place)> {
 struct BlockReader {
     path: PathBuf,
     file: Option<File>,
+    /// Those of the block that was read last.
+    bytes: Vec<u8>,
 }
 
 impl BlockReader {
+    fn new(path: PathBuf) -> Self {
+        BlockReader { path, file: None, bytes: Vec::new() }
+    }
+
     fn read(&mut self, number: u32, place: &Place) -> Result<Block> {
-        let bytes = self.bytes(place).map_err(|e| match e.kind() {
+        self.fetch(place).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof => {
                 Error::Corrupt { reason: format!("block {number} of vectors: {}: {e}", self.path.display()) }
             }
             _ => Error::io(&self.path, e),
         })?;
-        Block::from_bytes(number, &bytes)
+        Block::from_bytes(number, &self.bytes)
     }
 
-    fn bytes(&mut self, place: &Place) -> std::io::Result<Vec<u8>> {
+    fn fetch(&mut self, place: &Place) -> std::io::Result<()> {
         let mut file = match self.file.take() {
             Some(file) => file,
             None => File::open(&self.path)?,
         };
         file.seek(SeekFrom::Start(place.offset))?;
-        let mut bytes = Vec::new();
-        (&mut file).take(place.len).read_to_end(&mut bytes)?;
+        self.bytes.clear();
+        (&mut file).take(place.len).read_to_end(&mut self.bytes)?;
         self.file = Some(file);
-        Ok(bytes)
+        Ok(())
     }
 }
 

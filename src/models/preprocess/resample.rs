@@ -7,7 +7,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::windows;
-use crate::models::simd::widest;
+use crate::simd::widest;
 use std::f64::consts::PI;
 use std::ops::Range;
 

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::rows::{Rows, RowsMut};
 use super::{WORTH, assert_fits, tiles_of};
 use crate::models::act::exp;
-use crate::models::simd::{fold, greater, widest};
+use crate::simd::{fold, greater, widest};
 use rayon::prelude::*;
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 

@@ -9,10 +9,11 @@
 //! same bits as the kernels.
 
 use super::aligned::Aligned;
-use super::inputs::{Inputs, inverse, whole};
+use super::inputs::{Inputs, inverse};
 use super::place::Place;
 use super::rows::{Rows, RowsMut};
 use super::{End, activate_tile, amx, assert_fits, avx2_bytes, share_out, vnni};
+use crate::simd::whole;
 use rayon::prelude::*;
 
 /// Inputs that one instruction takes together.

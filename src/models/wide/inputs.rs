@@ -5,7 +5,7 @@ use super::aligned::Aligned;
 use super::amx_floats::{PARTS, STEP, TILE, split_inputs};
 use super::bytes::Kernel;
 use super::rows::Rows;
-use crate::models::simd::{fold, greater, smaller, widest};
+use crate::simd::{fold, greater, smaller, whole, widest};
 use rayon::prelude::*;
 
 /// Rows of inputs in 8 bits, or their parts.
@@ -126,14 +126,6 @@ const LINE: usize = 64;
 pub(super) fn inverse(steps: f32, range: f32) -> f32 {
     let inverse = steps / range;
     if inverse.is_finite() { inverse } else { 0.0 }
-}
-
-/// The nearest whole number, the even one of two, for numbers up to 2^22.
-#[inline(always)]
-pub(super) fn whole(x: f32) -> i32 {
-    // Adding 1.5 * 2^23 leaves no room for a fraction: the whole number stands in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
 
 /// The least and the greatest value of a row, zero among them, and a number that is zero where all are finite.

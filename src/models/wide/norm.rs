@@ -1,7 +1,7 @@
 //! Layer norms, in f32.
 
 use super::rows::{Rows, RowsMut};
-use crate::models::simd::{fold, widest};
+use crate::simd::{fold, widest};
 use rayon::prelude::*;
 
 /// Floats in four registers, whose sums don't wait for one another.

@@ -33,11 +33,11 @@ macro_rules! widest {
     };
 }
 
-pub(super) use widest;
+pub(crate) use widest;
 
 /// What all lanes come to, one half with the other again and again: in a chain each would wait for the one before.
 #[inline(always)]
-pub(super) fn fold<const LANES: usize>(mut lanes: [f32; LANES], pick: impl Fn(f32, f32) -> f32) -> f32 {
+pub(crate) fn fold<const LANES: usize>(mut lanes: [f32; LANES], pick: impl Fn(f32, f32) -> f32) -> f32 {
     const { assert!(LANES.is_power_of_two()) };
     let mut half = LANES / 2;
     while half > 0 {
@@ -51,11 +51,20 @@ pub(super) fn fold<const LANES: usize>(mut lanes: [f32; LANES], pick: impl Fn(f3
 
 /// The greater and the smaller of two; the first, where either is not a number.
 #[inline(always)]
-pub(super) fn greater(a: f32, b: f32) -> f32 {
+pub(crate) fn greater(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
 #[inline(always)]
-pub(super) fn smaller(a: f32, b: f32) -> f32 {
+pub(crate) fn smaller(a: f32, b: f32) -> f32 {
     if b < a { b } else { a }
+}
+
+/// The nearest whole number, the even one of two, for numbers up to 2^22. (The library's rounding is a call where the processor that the
+/// program was built for has no instruction for it, and its conversion looks for numbers that fit none, one by one.)
+#[inline(always)]
+pub(crate) fn whole(x: f32) -> i32 {
+    // Adding 1.5 * 2^23 leaves no room for a fraction: the whole number stands in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
