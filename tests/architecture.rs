@@ -52,6 +52,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("turbojpeg", &["engine"]),
     ("tantivy", &["engine"]),
     ("opendal", &["engine"]),
+    ("reqsign_core", &["engine"]),
+    ("reqsign_google", &["engine"]),
     ("parquet", &["ingest"]),
     ("csv", &["ingest"]),
 ];

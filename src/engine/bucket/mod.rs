@@ -3,12 +3,13 @@
 //! 1. `settings` read credentials and endpoints from the environment, under the names that each store's own tools read.
 //! 2. this file  lists and reads. A request that fails in passing, stalls, or meets a store that asks to slow down is tried again
 //!    ([`Patience`]); credentials that are no longer good end everything at once ([`Error::Forbidden`]).
-//! 3. `heed`     has all wait where the store says how long.
+//! 3. `google`   signs in to Google, and `heed` has all wait where a store says how long.
 //!
 //! The library that speaks the protocols is named here alone; it is asynchronous, and the rest of the engine is not, so its
 //! tasks have two threads of their own. Its own interface tidies names (`a//b`, spaces at the ends) and would then ask for
 //! another object, so names are handed to the layer below, as the store spells them.
 
+mod google;
 mod heed;
 mod settings;
 
@@ -26,7 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 
 /// What stores say of credentials that no request will fare better with. A signature that does not match is not among them: it may
 /// be one odd name's.
-const SPENT: [&str; 8] = [
+const SPENT: [&str; 10] = [
     "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidToken",
@@ -35,7 +36,12 @@ const SPENT: [&str; 8] = [
     "AuthenticationFailed",
     "InvalidAuthenticationInfo",
     "UNAUTHENTICATED",
+    "authError",
+    "invalid_grant",
 ];
+
+/// The longest piece of an object that is given room before it comes.
+const PIECE: u64 = 32 << 20;
 
 /// How the errors that [`lost`] tells apart say what is wrong.
 const GONE: &str = "it is not there";
@@ -208,7 +214,9 @@ impl Bucket {
         let reader = service.read_dyn(context, key, OpRead::new()).map_err(wrong)?;
         let (found, mut stream) = reader.open_dyn(range).await.map_err(wrong)?;
         let tag = found.metadata().and_then(|facts| facts.etag().map(str::to_owned));
-        let mut bytes = Vec::new();
+        // As long as the store says, as far as it may be believed.
+        let length = found.metadata().map_or(0, |facts| facts.content_length()).min(limit).min(PIECE);
+        let mut bytes = Vec::with_capacity(length as usize);
         loop {
             let piece = stream.read_dyn().await.map_err(wrong)?;
             if piece.is_empty() {
@@ -241,7 +249,7 @@ impl Bucket {
 
     fn failed(&self, key: &str, error: &opendal::Error) -> Error {
         let (hint, said) = (settings::hint(self.scheme), said(error));
-        if let Some(code) = SPENT.into_iter().find(|code| error.message().contains(code)) {
+        if let Some(code) = SPENT.into_iter().find(|code| said.contains(code)) {
             let what = format!(
                 "{}://{}: the store takes our credentials no longer ({code})",
                 self.scheme, self.name

@@ -1,5 +1,6 @@
 //! Where a store is and who asks it, from the environment, under the names that the stores' own tools read.
 
+use super::google::Google;
 use crate::error::{Error, Result};
 use crate::types::uri::Scheme;
 use opendal::Operator;
@@ -40,7 +41,7 @@ fn gcs(bucket: &str) -> Gcs {
         Some(host) if !host.contains("://") => builder.endpoint(&format!("http://{host}")).skip_signature(),
         Some(endpoint) => builder.endpoint(endpoint.trim_end_matches('/')).skip_signature(),
         None if is_set("CLOUDSDK_AUTH_DISABLE_CREDENTIALS") => builder.skip_signature(),
-        None => builder,
+        None => builder.credential_provider(Google::default()),
     }
 }
 
