@@ -40,10 +40,19 @@ async fn uploads_are_taken_kept_and_forgotten() {
         ("payload", None, br#"{"pond": "deep"}"#.to_vec()),
         ("file", Some("text.png"), b"hello".to_vec()),
     ]);
-    let came = client.send("POST", items, Some((&kind, body.clone()))).json(200);
+    let came = client.send("POST", items, Some((&kind, body))).json(200);
     let id = came["outcomes"][0]["id"].as_u64().unwrap();
     assert!(came["outcomes"][0]["key"].as_str().unwrap().ends_with("/a%20fish%2Epng"), "{came}");
     assert!(came["outcomes"][1]["error"].as_str().unwrap().contains("text"), "{came}");
+    // As a form has it whose fields for words stand above the one for files, or are left empty.
+    let (kind, body) = form(&[
+        ("captions", None, br#"["a fish"]"#.to_vec()),
+        ("payload", None, br#"{"pond": "deep"}"#.to_vec()),
+        ("file", Some("a fish.png"), picture.clone()),
+        ("file", Some("text.png"), b"hello".to_vec()),
+        ("captions", None, vec![]),
+        ("payload", None, b"null".to_vec()),
+    ]);
     let again = client.send("POST", items, Some((&kind, body))).json(200);
     assert_eq!(
         (again["outcomes"][0]["id"].as_u64(), &again["outcomes"][0]["duplicate"]),

@@ -58,10 +58,10 @@ pub struct NewFiles {
     /// A picture; as many parts of this name as there are pictures.
     #[schema(value_type = Vec<String>, format = Binary)]
     file: Vec<u8>,
-    /// A JSON list of captions for the file before it.
+    /// A JSON list of captions for the file before it, or, where there is none, for the first.
     #[schema(format = "captions")]
     captions: Option<String>,
-    /// A JSON object for the file before it.
+    /// A JSON object for the file before it, or, where there is none, for the first.
     #[schema(format = "payload")]
     payload: Option<String>,
 }
@@ -132,26 +132,34 @@ fn listed(body: NewItems) -> Result<Vec<pb::UpsertRequest>> {
     body.items.into_iter().enumerate().map(one).collect()
 }
 
-/// The files of a form, each with the captions and the payload that come after it.
+/// The files of a form, each with the captions and the payload that come after it; the first also with those before it.
 async fn form(mut form: Multipart) -> Result<Vec<pb::UpsertRequest>, Failure> {
     let broken = |e: MultipartError| unreadable(e.status(), e.body_text());
     let mut items: Vec<pb::UpsertRequest> = vec![];
+    let (mut captions, mut payload) = Default::default();
     while let Some(field) = form.next_field().await.map_err(broken)? {
         let name = field.name().unwrap_or_default().to_owned();
-        match (name.as_str(), items.last_mut()) {
-            ("file", _) => {
+        match name.as_str() {
+            "file" => {
                 let file = field.file_name().unwrap_or_default().to_owned();
                 let bytes = field.bytes().await.map_err(broken)?;
                 let key = key_of(&file, &bytes);
-                items.push(request(key, Image::Bytes(bytes.into()), vec![], Payload::new()));
+                let first = (std::mem::take(&mut captions), std::mem::take(&mut payload));
+                items.push(request(key, Image::Bytes(bytes.into()), first.0, first.1));
                 if items.len() > MAX_ITEMS {
                     break;
                 }
             }
-            ("captions", Some(item)) => item.captions = json_of(field).await?,
-            ("payload", Some(item)) => {
-                let payload: Payload = json_of(field).await?;
-                item.payload = Some(crate::serve::convert::fields(payload));
+            "captions" => {
+                let said = json_of(field).await?;
+                *items.last_mut().map_or(&mut captions, |item| &mut item.captions) = said;
+            }
+            "payload" => {
+                let said = json_of(field).await?;
+                match items.last_mut() {
+                    Some(item) => item.payload = Some(crate::serve::convert::fields(said)),
+                    None => payload = said,
+                }
             }
             _ => {
                 let what = format!(
@@ -164,7 +172,8 @@ async fn form(mut form: Multipart) -> Result<Vec<pb::UpsertRequest>, Failure> {
     Ok(items)
 }
 
-async fn json_of<T: serde::de::DeserializeOwned>(field: Field<'_>) -> Result<T, Failure> {
+/// What a part says; what stands for nothing, where it is empty or null, as a form's fields are that nobody filled in.
+async fn json_of<T: serde::de::DeserializeOwned + Default>(field: Field<'_>) -> Result<T, Failure> {
     let name = field.name().unwrap_or_default().to_owned();
     let text = field.bytes().await.map_err(|e| unreadable(e.status(), e.body_text()))?;
     let wrong = |e| {
@@ -173,7 +182,10 @@ async fn json_of<T: serde::de::DeserializeOwned>(field: Field<'_>) -> Result<T, 
             format!("the form's part {name:?} is not the JSON it should be: {e}"),
         )
     };
-    serde_json::from_slice(&text).map_err(wrong)
+    if text.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    Ok(serde_json::from_slice::<Option<T>>(&text).map_err(wrong)?.unwrap_or_default())
 }
 
 fn unreadable(status: axum::http::StatusCode, what: String) -> Failure {
