@@ -12,7 +12,7 @@ use super::picture::Shelf;
 use super::recall::{Recalled, Watch};
 use super::refetch::Afar;
 use super::shadow::{Beside, Gone};
-use super::space::Space;
+use super::space::{Space, guides};
 use super::timing::{Timed, Timing};
 use crate::error::{Error, Result};
 use crate::models::Pixels;
@@ -160,7 +160,7 @@ impl Collection {
         let images = Arc::new(Space::open(&store, space_of(&record, Modality::Image)?)?);
         let captions = Arc::new(Space::open(&store, space_of(&record, Modality::Caption)?)?);
         // Captions are what text queries look like: a graph of pictures that is due anyway is built for them.
-        images.guide(&if images.wants_graph() { captions.sample(GUIDES) } else { vec![] })?;
+        images.guide(&if images.wants_graph() { captions.sample(GUIDES, guides) } else { vec![] })?;
         captions.guide(&[])?;
         let beside = Beside::stored(&record.shadow);
         let writer = Mutex::new(Counters {

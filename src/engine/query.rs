@@ -4,6 +4,7 @@ use super::batched::Words;
 use super::caller::Caller;
 use super::collection::Collection;
 use super::rerank::{self, Ranked};
+use super::space::guides;
 use super::words;
 use crate::error::{Error, Result};
 use crate::index::SearchOptions;
@@ -77,9 +78,10 @@ impl Collection {
         self.images.search(vector, k, &SearchOptions { ef, exact, ..SearchOptions::default() })
     }
 
-    /// Up to `most` caption vectors, spread evenly over the items: samples of what text queries look like.
-    pub fn caption_vectors(&self, most: usize) -> Vec<Vec<f32>> {
-        self.captions.sample(most)
+    /// Up to `most` caption vectors, spread evenly over the items: samples of what text queries look like. Only those that guided no graph, where
+    /// `unseen`.
+    pub fn caption_vectors(&self, most: usize, unseen: bool) -> Vec<Vec<f32>> {
+        self.captions.sample(most, |slot| !unseen || !guides(slot))
     }
 
     /// The breadth that a graph search has where none is asked for; None where every search scans.

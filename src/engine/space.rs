@@ -70,8 +70,8 @@ impl Space {
     }
 
     /// Has the next graph built for queries like these, and, where one is due, builds it.
-    pub fn guide(&self, queries: &[Vec<f32>]) -> Result<()> {
-        let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+    pub fn guide<'a>(&self, queries: impl IntoIterator<Item = &'a Vec<f32>>) -> Result<()> {
+        let queries: Vec<&[f32]> = queries.into_iter().map(Vec::as_slice).collect();
         self.vectors.index.add_sample_queries(&queries)?;
         self.rebuild_where_due();
         Ok(())
@@ -80,6 +80,11 @@ impl Space {
     /// Whether a graph is due.
     pub fn wants_graph(&self) -> bool {
         self.vectors.index.needs_rebuild()
+    }
+
+    /// As [`Space::guide`], by those of some captions, (slot, item, vector), that [`guides`] names.
+    pub fn guide_by(&self, captions: &[(u32, ItemId, Vec<f32>)]) -> Result<()> {
+        self.guide(captions.iter().filter(|(slot, ..)| guides(*slot)).map(|(.., vector)| vector))
     }
 
     /// Makes vectors visible: (slot, item, vector).
@@ -186,9 +191,9 @@ impl Space {
         })
     }
 
-    /// Up to `most` of its vectors, spread evenly over its slots.
-    pub fn sample(&self, most: usize) -> Vec<Vec<f32>> {
-        let slots: Vec<u32> = self.read().iter().map(|(slot, _)| slot).collect();
+    /// Up to `most` of its vectors, spread evenly over the slots that `which` names.
+    pub fn sample(&self, most: usize, which: impl Fn(u32) -> bool) -> Vec<Vec<f32>> {
+        let slots: Vec<u32> = self.read().iter().map(|(slot, _)| slot).filter(|slot| which(*slot)).collect();
         let step = slots.len().div_ceil(most.max(1)).max(1);
         slots.iter().step_by(step).filter_map(|slot| self.vectors.index.vector(*slot)).collect()
     }
@@ -261,6 +266,13 @@ impl Vectors {
     }
 }
 
+/// Whether what has this slot may guide a graph. One in 32 may not, so that there are always some that tell what a graph does with queries that it has
+/// not seen.
+pub(super) fn guides(slot: u32) -> bool {
+    // Far from any order in which slots are given: Fibonacci hashing.
+    slot.wrapping_mul(0x9E37_79B9) >> 27 != 0
+}
+
 fn rebuild(index: &Index, store: &Store, space: u32) -> Result<()> {
     index.rebuild()?;
     let last_slot = store.next_slot(space)?.saturating_sub(1);
@@ -313,6 +325,31 @@ mod tests {
     fn vector(n: u32) -> Vec<f32> {
         let number = |i: u32| ((n * 97 + i * 31) * (n + 7 * i + 3) % 1009) as f32 - 504.0;
         crate::store::kept(&(0..DIM as u32).map(number).collect::<Vec<f32>>())
+    }
+
+    /// What guides and what does not are told apart the same way always, and one in 32 does not, however slots are given.
+    #[test]
+    fn some_never_guide() {
+        for step in [1, 2, 3, 7, 32, 1000] {
+            let apart = (0..32_000u32).filter(|n| !guides(n * step)).count();
+            assert!((900..1100).contains(&apart), "{apart} of 32,000, {step} apart");
+        }
+        let home = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(home.path()).unwrap());
+        let record = SpaceRecord {
+            id: store.next_number().unwrap(),
+            modality: Modality::Caption,
+            model: "m".into(),
+            fingerprint: "f".into(),
+            dim: DIM,
+        };
+        let space = Space::open(&store, record).unwrap();
+        let rows: Vec<_> = (0..500).map(|n| (n, ItemId(n.into()), vector(n))).collect();
+        space.add(&rows).unwrap();
+        let (some, others) = (space.sample(1000, guides), space.sample(1000, |slot| !guides(slot)));
+        assert!(some.len() + others.len() == 500 && !others.is_empty());
+        assert!(others.iter().all(|other| !some.contains(other)));
+        assert_eq!(space.sample(10, guides).len(), 10);
     }
 
     /// A graph is stored when it is built, taken up at the next opening, and done without where it is damaged.

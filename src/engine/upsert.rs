@@ -151,8 +151,7 @@ impl Collection {
         // New before old, so that a query in between finds a replaced item twice (and counts it once), never not at all.
         self.add_fields(&visible.fields);
         self.add_words(visible.fields.iter().map(|(_, _, item)| item));
-        let captions: Vec<Vec<f32>> = visible.captions.iter().map(|(_, _, vector)| vector.clone()).collect();
-        self.images.guide(&captions)?;
+        self.images.guide_by(&visible.captions)?;
         self.images.add(&visible.images)?;
         self.captions.add(&visible.captions)?;
         self.remove_fields(&visible.gone_fields);

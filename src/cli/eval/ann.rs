@@ -87,6 +87,9 @@ fn print(report: &Report, json: bool) -> Result<()> {
         return output::json(report);
     }
     let scan = format!("a scan: {:.0} queries/s", report.exact_qps);
+    if report.default_ef.is_some() && !report.unseen {
+        output::text("asked are captions that may have guided the graph: new texts may fare worse")?;
+    }
     let Some(default) = report.default_ef else {
         return output::text(format!("so few vectors that every search scans them; {scan}"));
     };

@@ -124,7 +124,7 @@ impl Collection {
             rows.iter().for_each(|(slot, item, vector)| batch.put_vector(space, *slot, *item, vector));
         }
         self.store.commit(batch)?;
-        shadow.images.guide(&captions.iter().map(|(_, _, vector)| vector.clone()).collect::<Vec<_>>())?;
+        shadow.images.guide_by(&captions)?;
         shadow.images.add(&images)?;
         shadow.captions.add(&captions)?;
         for space in [image_space, caption_space] {
