@@ -52,7 +52,8 @@ pub struct NewItemBody {
 }
 
 /// A form with files.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "it is read by the description alone")]
 pub struct NewFiles {
     /// A picture; as many parts of this name as there are pictures.
