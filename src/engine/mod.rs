@@ -6,7 +6,8 @@
 //! 2. `encoders`   models are loaded once each, when first needed.
 //!    `batched` puts `queue`s before each, so that callers who wait together share a forward pass, and remembers `recent` texts;
 //!    a `caller` who has left is not worked for, and a device whose memory is full gets a smaller `portion`.
-//! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is (`owners`).
+//! 3. `space`      the vectors of one encoder and one modality: an index, and whose each slot is (`owners`);
+//!    `guides` says which captions a graph is built for.
 //! 4. `collection` opens a collection: its record, its spaces filled from the store.
 //! 5. `upsert`     encodes a batch (`embed`), writes records, vectors and manifest in one atomic batch, then makes it visible.
 //!    `captions` writes some from pictures, and drops those that lie, where ingestion asks for it; `small` makes pictures small.
@@ -38,6 +39,7 @@ pub mod fetch;
 mod fields;
 mod filter;
 mod gate;
+mod guides;
 mod keywords;
 mod matcher;
 mod owners;

@@ -3,8 +3,8 @@
 use super::batched::Words;
 use super::caller::Caller;
 use super::collection::Collection;
+use super::guides::guides;
 use super::rerank::{self, Ranked};
-use super::space::guides;
 use super::words;
 use crate::error::{Error, Result};
 use crate::index::SearchOptions;

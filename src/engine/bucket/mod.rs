@@ -249,7 +249,10 @@ impl Bucket {
 
     fn failed(&self, key: &str, error: &opendal::Error) -> Error {
         let (hint, said) = (settings::hint(self.scheme), said(error));
-        if let Some(code) = SPENT.into_iter().find(|code| said.contains(code)) {
+        // Of a request that was never signed, what the library was told meanwhile; else the store's own words, without any address, which
+        // has the object's name in it.
+        let told = if error.message().starts_with("signing") { said.as_str() } else { error.message() };
+        if let Some(code) = SPENT.into_iter().find(|code| told.contains(code)) {
             let what = format!(
                 "{}://{}: the store takes our credentials no longer ({code})",
                 self.scheme, self.name

@@ -60,7 +60,8 @@ impl VisionTower {
         self.patches.reads()
     }
 
-    /// The hidden states after `depth` layers, (batch, 1 + patches, width), of pixels (batch, 3, side, side): transformers'
+    /// The hidden states after `depth` layers, (batch, 1 + patches, width), of pixels (batch, 3, side, side) in the
+    /// numbers that it [`reads`](Self::reads): transformers'
     /// `hidden_states[depth]`.
     pub fn hidden_states(&self, pixels: &Tensor, depth: usize) -> Result<Tensor> {
         let patches = self.patches.forward(pixels)?;

@@ -61,7 +61,8 @@ impl VisionTower {
         self.patches.reads()
     }
 
-    /// The hidden states after `depth` layers, (batch, 1 + patches, width), of pixels (batch, 3, side, side). Depth 0 is
+    /// The hidden states after `depth` layers, (batch, 1 + patches, width), of pixels (batch, 3, side, side) in the
+    /// numbers that it [`reads`](Self::reads). Depth 0 is
     /// what goes into the first layer: transformers' `hidden_states[depth]`.
     pub fn hidden_states(&self, pixels: &Tensor, depth: usize) -> Result<Tensor> {
         self.encoder.forward(&self.embed(pixels)?, depth)
