@@ -9,7 +9,7 @@
 //! | 2 n dim | the vectors, f16 |
 //! | 16 | BLAKE3 of all before, its first half |
 //!
-//! Why f16: it moves the cosine of unit vectors by 1e-5 or so, and by less than 1e-4 (`tests/store_blocks.rs` holds us to it),
+//! Why f16: it moves the cosine of unit vectors by 1e-5 or so, and by less than 1e-4 (`tests/store/blocks.rs` holds us to it),
 //! which is finer than the codes that searches compare, at half the bytes of f32.
 
 use super::record::VectorRecord;

@@ -1,0 +1,9 @@
+//! Models: each beside its reference, on weights drawn anew, and where they come from.
+#![allow(missing_docs)]
+
+mod blip;
+mod clip;
+mod hub;
+mod int8;
+mod llava;
+mod preprocess;
