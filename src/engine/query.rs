@@ -8,8 +8,7 @@ use super::rerank::{self, Ranked};
 use super::words;
 use crate::error::{Error, Result};
 use crate::index::SearchOptions;
-use crate::types::{ContentHash, Hit, Item, ItemId, Query, Side, Term, TermKind};
-use std::sync::Arc;
+use crate::types::{ContentHash, Hit, ItemId, Query, Side, Term, TermKind};
 use std::time::Instant;
 
 /// The most hits that one query may skip and return: what a result page or an export needs, and bounded.
@@ -142,18 +141,9 @@ impl Collection {
 
     /// A hit with what the store knows of it; None where the item went away meanwhile.
     fn dress(&self, hit: Ranked) -> Result<Option<Hit>> {
-        let dressed = |item: Arc<Item>| Hit {
-            id: hit.id,
-            key: item.key.clone(),
-            score: hit.score,
-            matched: hit.matched,
-            unmatched: hit.unmatched,
-            captions: item.captions.clone(),
-            payload: item.payload.clone(),
-            width: item.width,
-            height: item.height,
-        };
-        Ok(self.store.item(self.record.id, hit.id)?.map(dressed))
+        let Ranked { id, score, matched, unmatched } = hit;
+        let dressed = |item| Hit { item, score, matched, unmatched };
+        Ok(self.store.item(self.record.id, id)?.map(dressed))
     }
 }
 

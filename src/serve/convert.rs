@@ -251,12 +251,12 @@ fn quoted(text: &str) -> String {
 pub fn hit(hit: Hit, with_payload: bool, with_captions: bool) -> pb::Hit {
     pb::Hit {
         id: hit.id.0,
-        key: hit.key,
+        key: hit.key.clone(),
         score: hit.score,
+        captions: if with_captions { hit.captions.clone() } else { vec![] },
+        payload: with_payload.then(|| fields(hit.payload.clone())),
         r#match: hit.matched,
         unmatched: hit.unmatched,
-        captions: if with_captions { hit.captions } else { vec![] },
-        payload: with_payload.then(|| fields(hit.payload)),
     }
 }
 

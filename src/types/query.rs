@@ -1,7 +1,9 @@
 //! What is asked of a collection, and the hits that answer it.
 
-use super::{Filter, ItemId, Payload};
-use serde::Serialize;
+use super::{Filter, Item, ItemId, Payload};
+use serde::{Serialize, Serializer};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A question: weighted terms, and which of the items may answer.
@@ -112,29 +114,50 @@ impl TermKind {
     }
 }
 
-/// An item that answers a query.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// An item that answers a query, and how well.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
-    /// The item.
-    pub id: ItemId,
-    /// Its URI.
-    pub key: String,
+    /// The item, as all who read it lately share it.
+    pub item: Arc<Item>,
     /// Cosine between query and item, in -1..=1; good to about 1e-4, since the index holds vectors as 12-bit codes.
     pub score: f32,
     /// Probability that picture and words match, where a matcher reranked.
-    #[serde(rename = "match")]
     pub matched: Option<f32>,
     /// Why a hit that was to be looked at has no probability.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unmatched: Option<String>,
-    /// The item's captions.
-    pub captions: Vec<String>,
-    /// The item's payload.
-    pub payload: Payload,
-    /// Pixels across, after EXIF orientation.
-    #[serde(skip)]
-    pub width: u32,
-    /// Pixels down, after EXIF orientation.
-    #[serde(skip)]
-    pub height: u32,
+}
+
+impl Deref for Hit {
+    type Target = Item;
+
+    fn deref(&self) -> &Item {
+        &self.item
+    }
+}
+
+impl Serialize for Hit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// What is told of a hit.
+        #[derive(Serialize)]
+        struct Told<'a> {
+            id: ItemId,
+            key: &'a str,
+            score: f32,
+            r#match: Option<f32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            unmatched: Option<&'a str>,
+            captions: &'a [String],
+            payload: &'a Payload,
+        }
+        let told = Told {
+            id: self.id,
+            key: &self.key,
+            score: self.score,
+            r#match: self.matched,
+            unmatched: self.unmatched.as_deref(),
+            captions: &self.captions,
+            payload: &self.payload,
+        };
+        told.serialize(serializer)
+    }
 }

@@ -65,15 +65,12 @@ impl Collection {
             () if hits.is_empty() => Some(REFUSAL),
             () => None,
         };
-        let mut images = Vec::with_capacity(hits.len());
-        for hit in hits {
-            // One that was removed a moment ago is left out.
-            let Some(item) = self.item(hit.id)? else { continue };
+        let candidate = |hit: &Hit| {
             let (score, matched) = (Some(hit.score), hit.matched);
-            let shown = Shown { number: 0, id: Some(hit.id), key: hit.key, score, matched };
-            images.push(Candidate { sight: Sight::of(&item, &self.shelf()), shown });
-        }
-        Ok(Found { images, best, said })
+            let shown = Shown { number: 0, id: Some(hit.id), key: hit.key.clone(), score, matched };
+            Candidate { sight: Sight::of(&hit.item, &self.shelf()), shown }
+        };
+        Ok(Found { images: hits.iter().map(candidate).collect(), best, said })
     }
 
     /// The hits of any of the texts, best first; where they are `looked` at, held each against what it comes with.

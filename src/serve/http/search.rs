@@ -221,14 +221,14 @@ fn hit_body(rank: u64, hit: Hit, payload: bool, captions: bool) -> HitBody {
     HitBody {
         rank,
         id: hit.id.0,
-        key: hit.key,
+        key: hit.key.clone(),
         score: hit.score,
-        r#match: hit.matched,
-        unmatched: hit.unmatched,
-        captions: captions.then_some(hit.captions),
-        payload: payload.then_some(hit.payload),
+        captions: captions.then(|| hit.captions.clone()),
+        payload: payload.then(|| hit.payload.clone()),
         width: hit.width,
         height: hit.height,
+        r#match: hit.matched,
+        unmatched: hit.unmatched,
     }
 }
 
