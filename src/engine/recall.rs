@@ -2,7 +2,7 @@
 //!
 //! 1. A search that was drawn leaves a `Check` behind: its vector, its filter and what it found. Where several wait already, it
 //!    leaves nothing: no query ever waits for this.
-//! 2. One thread scans for them, one after another, and rests nine times as long as each took.
+//! 2. One thread scans for them, one after another, and rests forty-nine times as long as each took.
 //! 3. What it tells is kept with the space, for those who watch.
 
 use super::space::Vectors;
@@ -19,7 +19,7 @@ const BEST: usize = 10;
 /// How many checks may wait.
 const WAITING: usize = 4;
 /// How many times as long as a check the thread rests after it.
-const REST: u32 = 9;
+const REST: u32 = 49;
 /// Cosines that differ by less are a tie, which either order answers.
 const TIE: f32 = 1e-6;
 
