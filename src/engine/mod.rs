@@ -90,7 +90,7 @@ use encoders::Encoders;
 use space::Space;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The model that a new collection gets where the user names none.
 pub const DEFAULT_MODEL: &str = "demo";
@@ -128,7 +128,10 @@ pub struct Engine {
     watch: Arc<recall::Watch>,
     afar: Arc<refetch::Afar>,
     open: Mutex<HashMap<String, Arc<Collection>>>,
-    /// Held while a collection's record is made, changed or removed, so that two who ask for one name make one.
+    /// Held while a collection is opened or removed, which may take seconds; queries to those that are open go on.
+    opening: Mutex<()>,
+    /// Held while a collection's record is made, changed or removed, so that two who ask for one name make one. Locked before
+    /// `opening`, where both are.
     making: Mutex<()>,
 }
 
@@ -144,8 +147,8 @@ impl Engine {
         let afar = Arc::new(refetch::Afar::new(serving.refetch));
         let memory = Arc::new(Memory::new(serving.limits.clone()));
         let encoders = Arc::new(Encoders::new(options.models, options.progress, serving));
-        let (watch, open, making) = Default::default();
-        Ok(Engine { store, encoders, memory, watch, afar, open, making })
+        let (watch, open, opening, making) = Default::default();
+        Ok(Engine { store, encoders, memory, watch, afar, open, opening, making })
     }
 
     /// The data directory.
@@ -161,16 +164,25 @@ impl Engine {
 
     /// The collection of that name, which must be there.
     pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
-        let mut open = self.opened();
-        if let Some(collection) = open.get(name) {
-            return Ok(collection.clone());
+        if let Some(collection) = self.at_hand(name) {
+            return Ok(collection);
+        }
+        let _opening = locked(&self.opening);
+        // Another may have opened it meanwhile.
+        if let Some(collection) = self.at_hand(name) {
+            return Ok(collection);
         }
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
         let (store, encoders) = (self.store.clone(), self.encoders.clone());
         let (memory, watch, afar) = (self.memory.clone(), self.watch.clone(), self.afar.clone());
         let collection = Arc::new(Collection::open(store, encoders, memory, watch, afar, record)?);
-        open.insert(name.to_owned(), collection.clone());
+        locked(&self.open).insert(name.to_owned(), collection.clone());
         Ok(collection)
+    }
+
+    /// The collection of that name where it is open already: takes no time.
+    pub fn at_hand(&self, name: &str) -> Option<Arc<Collection>> {
+        locked(&self.open).get(name).cloned()
     }
 
     /// The collection of that name, made with `model` where there is none.
@@ -203,7 +215,7 @@ impl Engine {
     pub fn shadow(&self, name: &str, model: Option<&str>) -> Result<Arc<Shadow>> {
         // Before others wait, since it may have to be fetched.
         model.map_or(Ok(()), |model| self.encoders.get(model).map(drop))?;
-        let _making = self.making();
+        let _making = locked(&self.making);
         self.collection(name)?.cast_shadow(model)
     }
 
@@ -214,23 +226,24 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] where there is no shadow, [`Error::Incomplete`] where it lacks items.
     pub fn flip(&self, name: &str, remove_missing: bool) -> Result<Arc<Collection>> {
-        let _making = self.making();
+        let _making = locked(&self.making);
         let new = Arc::new(self.collection(name)?.flip(remove_missing)?);
-        self.opened().insert(name.to_owned(), new.clone());
+        locked(&self.open).insert(name.to_owned(), new.clone());
         Ok(new)
     }
 
     /// Drops the shadow of a collection; what serves stays.
     pub fn drop_shadow(&self, name: &str) -> Result<()> {
-        let _making = self.making();
+        let _making = locked(&self.making);
         self.collection(name)?.drop_shadow()
     }
 
     /// Removes a collection and all it holds; files that were indexed stay.
     pub fn drop_collection(&self, name: &str) -> Result<()> {
-        let _making = self.making();
+        let _making = locked(&self.making);
         let record = self.store.collection(name)?.ok_or_else(|| self.missing(name))?;
-        self.opened().remove(name);
+        let _opening = locked(&self.opening);
+        locked(&self.open).remove(name);
         self.store.drop_collection(&record)
     }
 
@@ -268,14 +281,14 @@ impl Engine {
     }
 
     /// Has this share of the searches that graphs answer repeated by a scan, behind their back: 0 for none (the default), 1 for
-    /// as many as a tenth of one processor can check.
+    /// as many as a fiftieth of one processor can check.
     pub fn watch_recall(&self, share: f64) {
         self.watch.set(share);
     }
 
     /// The collections that are open.
     pub fn open_collections(&self) -> Vec<Arc<Collection>> {
-        self.opened().values().cloned().collect()
+        locked(&self.open).values().cloned().collect()
     }
 
     /// The memory for decoding that all its callers share.
@@ -300,7 +313,7 @@ impl Engine {
 
     /// Whether it was made now.
     fn create_where_missing(&self, name: &str, model: &str) -> Result<bool> {
-        let _making = self.making();
+        let _making = locked(&self.making);
         if self.store.collection(name)?.is_some() {
             return Ok(false);
         }
@@ -331,14 +344,10 @@ impl Engine {
         };
         Error::NotFound { kind: "collection", name: name.to_owned(), fix }
     }
+}
 
-    fn making(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.making.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn opened(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Collection>>> {
-        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Collection names go into keys, paths and URLs, so they are kept plain.
