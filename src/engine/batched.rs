@@ -5,7 +5,7 @@
 use super::caller::Caller;
 use super::encoders::Encoder;
 use super::portion::Portion;
-use super::queue::{Load, Queue, QueueOptions};
+use super::queue::{Load, Queue, QueueOptions, Waiting};
 use super::recent::Recent;
 use crate::error::{Error, Result};
 use crate::models::Pixels;
@@ -13,8 +13,53 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Texts and their embeddings.
-pub(super) type Words = HashMap<String, Vector>;
+pub struct Words(HashMap<String, Vector>);
 type Vector = Arc<[f32]>;
+
+impl Words {
+    /// None at all.
+    pub fn none() -> Self {
+        Words(HashMap::new())
+    }
+
+    /// The embedding of `text`, where it is among them.
+    pub fn get(&self, text: &str) -> Option<&[f32]> {
+        self.0.get(text).map(Arc::as_ref)
+    }
+}
+
+/// Texts of which some are remembered, and the others wait for the encoder.
+pub(super) struct Sought {
+    batched: Arc<Batched>,
+    found: Words,
+    missing: Vec<String>,
+    waiting: Option<Waiting<Vector>>,
+}
+
+impl Sought {
+    /// Sleeps until all are there.
+    pub fn block(mut self) -> Result<Words> {
+        let made = self.waiting.take().map_or(Ok(vec![]), Waiting::block)?;
+        Ok(self.with(made))
+    }
+
+    /// The same for those who have other things to do.
+    pub async fn wait(mut self) -> Result<Words> {
+        let made = match self.waiting.take() {
+            Some(waiting) => waiting.wait().await?,
+            None => vec![],
+        };
+        Ok(self.with(made))
+    }
+
+    fn with(mut self, made: Vec<Vector>) -> Words {
+        for (text, vector) in self.missing.into_iter().zip(made) {
+            self.batched.recent().put(text.clone(), vector.clone(), 1);
+            self.found.0.insert(text, vector);
+        }
+        self.found
+    }
+}
 
 /// An encoder on one device, and what that has room for.
 struct Replica {
@@ -104,28 +149,26 @@ impl Batched {
         })
     }
 
-    /// The embeddings of `texts`, each encoded once, or not at all where it is remembered.
-    pub fn texts(&self, texts: &[&str], caller: &Caller) -> Result<Words> {
-        let mut found = Words::new();
-        let mut missing: Vec<String> = Vec::new();
+    /// Has `texts` embedded, each once, or not at all where it is remembered.
+    ///
+    /// # Errors
+    /// [`crate::Error::Overloaded`] where they would make the line before the encoder too long.
+    pub fn seek(self: &Arc<Self>, texts: &[&str], caller: &Caller) -> Result<Sought> {
+        let (mut found, mut missing) = (Words::none(), Vec::new());
         for text in texts {
             let known = self.recent().get(*text);
             match known {
-                Some(vector) => _ = found.insert((*text).to_owned(), vector),
+                Some(vector) => _ = found.0.insert((*text).to_owned(), vector),
                 None => missing.push((*text).to_owned()),
             }
         }
         missing.sort_unstable();
         missing.dedup();
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        let made = self.texts.ask(missing.clone(), caller)?;
-        for (text, vector) in missing.into_iter().zip(made) {
-            self.recent().put(text.clone(), vector.clone(), 1);
-            found.insert(text, vector);
-        }
-        Ok(found)
+        let waiting = match missing.is_empty() {
+            true => None,
+            false => Some(self.texts.put(missing.clone(), caller)?),
+        };
+        Ok(Sought { batched: self.clone(), found, missing, waiting })
     }
 
     /// The embedding of a picture.
@@ -160,7 +203,7 @@ mod tests {
     fn devices_share_a_batch() {
         let load = || super::super::load_encoder("demo", &ModelOptions::default(), &Silent).unwrap();
         let one = Batched::new(vec![load()], QueueOptions::default()).unwrap();
-        let three = Batched::new(vec![load(), load(), load()], QueueOptions::default()).unwrap();
+        let three = Arc::new(Batched::new(vec![load(), load(), load()], QueueOptions::default()).unwrap());
         let texts: Vec<String> = (0..7).map(|n| format!("a cat and {n} dogs")).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let picture =
@@ -179,8 +222,8 @@ mod tests {
             for (text, wanted) in texts.iter().zip(&wanted) {
                 let three = &three;
                 scope.spawn(move || {
-                    let found = three.texts(&[text], &Caller::default()).unwrap();
-                    near(&[found[*text].to_vec()], std::slice::from_ref(wanted));
+                    let found = three.seek(&[text], &Caller::default()).unwrap().block().unwrap();
+                    near(&[found.get(text).unwrap().to_vec()], std::slice::from_ref(wanted));
                 });
             }
         });

@@ -64,6 +64,7 @@ mod words;
 pub use crate::models::{Blip, Decoding, Features, ModelOptions, Pixels, Progress};
 pub use crate::store::{BackedUp, Compacted, Finding, Manifest};
 pub use answer::{ANSWERER, AnswerOptions, DeskOptions, LoadedAnswerer, Written, load as load_answerer};
+pub use batched::Words;
 pub use browse::Page;
 pub use caller::Caller;
 pub use captions::{Described, Describer, Fate, Sketch, VERDICTS, Verdict, WRITER};

@@ -27,6 +27,22 @@ impl Collection {
         self.answer(query, &words, caller)
     }
 
+    /// The same where the embeddings of its words came [ahead](Collection::ahead) of it.
+    pub fn query_with(&self, query: &Query, words: &Words, caller: &Caller) -> Result<Vec<Hit>> {
+        check(query)?;
+        self.answer(query, words, caller)
+    }
+
+    /// The embeddings of `texts`, waited for without a thread that sleeps; None where the encoder is yet to be loaded.
+    pub fn ahead(
+        &self,
+        texts: &[&str],
+        caller: &Caller,
+    ) -> Option<impl Future<Output = Result<Words>> + Send + use<>> {
+        let sought = self.encoder.get()?.seek(texts, caller);
+        Some(async { sought?.wait().await })
+    }
+
     /// The hits of each query, whose words are encoded together. One that fails costs only itself.
     pub fn query_many(&self, queries: &[Query], caller: &Caller) -> Result<Vec<Result<Vec<Hit>>>> {
         let sound = queries.iter().filter(|query| check(query).is_ok());
@@ -91,7 +107,7 @@ impl Collection {
     /// The embeddings of the terms that are words.
     fn words<'a>(&self, terms: impl Iterator<Item = &'a Term>, caller: &Caller) -> Result<Words> {
         let texts: Vec<&str> = terms.filter_map(|t| t.kind.text()).collect();
-        if texts.is_empty() { Ok(Words::new()) } else { self.batched()?.texts(&texts, caller) }
+        if texts.is_empty() { Ok(Words::none()) } else { self.batched()?.seek(&texts, caller)?.block() }
     }
 
     fn compose(&self, terms: &[Term], words: &Words, caller: &Caller) -> Result<Vec<f32>> {

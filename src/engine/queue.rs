@@ -3,7 +3,7 @@
 //! 1. A caller puts inputs into the line, all or none; a full line is an error that says when to come back.
 //! 2. A thread takes what waits, up to a batch, leaving out those whose caller has gone; there is one a device.
 //! 3. The batch runs; where it fails, each input runs by itself, so that a poisoned one costs only itself.
-//! 4. Each result goes to its caller, who has been asleep.
+//! 4. Each result goes to its caller, who has been asleep, or, in a future, has held no thread.
 //!
 //! Nobody waits for a batch to fill: while one runs the next one gathers, so that a lone caller is served at once and a crowd
 //! shares.
@@ -16,9 +16,9 @@ use super::timing::Timed;
 use crate::error::{Error, Result};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot::{Receiver, Sender, channel, error::RecvError};
 use tracing::Span;
 
 /// How much the queues before each model take.
@@ -81,11 +81,40 @@ struct State<I, O> {
 
 struct Job<I, O> {
     input: I,
-    place: usize,
     caller: Caller,
     came: Instant,
     trace: Trace,
-    done: Sender<(usize, Result<O>)>,
+    done: Sender<Result<O>>,
+}
+
+/// Inputs in the line, or out of it already: what their caller gets.
+pub(super) struct Waiting<O> {
+    results: Vec<Receiver<Result<O>>>,
+    caller: Caller,
+}
+
+impl<O> Waiting<O> {
+    /// Sleeps until the outputs are there, in the inputs' order, or the caller is found gone.
+    ///
+    /// # Errors
+    /// The first input's error where one fails.
+    pub fn block(self) -> Result<Vec<O>> {
+        self.results.into_iter().map(|result| came(result.blocking_recv(), &self.caller)).collect()
+    }
+
+    /// The same for those who have other things to do.
+    pub async fn wait(self) -> Result<Vec<O>> {
+        let mut outputs = Vec::with_capacity(self.results.len());
+        for result in self.results {
+            outputs.push(came(result.await, &self.caller)?);
+        }
+        Ok(outputs)
+    }
+}
+
+/// A result is missing where the thread dropped the job: the caller has gone, or the queue has closed.
+fn came<O>(result: Result<Result<O>, RecvError>, caller: &Caller) -> Result<O> {
+    result.unwrap_or_else(|_| Err(caller.check().err().unwrap_or(Error::Cancelled)))
 }
 
 /// The spans of one request's inputs: its own, and the one that ends when the last of them is taken out of the line.
@@ -146,23 +175,20 @@ impl<I: Send + 'static, O: Send + 'static> Queue<I, O> {
     /// The outputs for `inputs`, in order. Sleeps until they are there or their caller is found gone.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] where they would make the line too long; the first input's error where one fails.
+    /// Those of [`Queue::put`]; the first input's error where one fails.
     pub fn ask(&self, inputs: Vec<I>, caller: &Caller) -> Result<Vec<O>> {
+        self.put(inputs, caller)?.block()
+    }
+
+    /// Puts `inputs` into the line.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] where they would make it too long.
+    pub fn put(&self, inputs: Vec<I>, caller: &Caller) -> Result<Waiting<O>> {
         caller.check()?;
-        let count = inputs.len();
-        let (done, results) = channel();
-        let trace = Trace::of(self.line.what, count);
-        self.line.push(inputs, caller, &done, trace)?;
-        drop(done);
-        let mut outputs: Vec<Option<O>> = (0..count).map(|_| None).collect();
-        for (place, result) in results {
-            if let Some(slot) = outputs.get_mut(place) {
-                *slot = Some(result?);
-            }
-        }
-        let all: Option<Vec<O>> = outputs.into_iter().collect();
-        // A result is missing where the thread dropped the job: the caller has gone, or the queue has closed.
-        all.ok_or_else(|| caller.check().err().unwrap_or(Error::Cancelled))
+        let trace = Trace::of(self.line.what, inputs.len());
+        let results = self.line.push(inputs, caller, trace)?;
+        Ok(Waiting { results, caller: caller.clone() })
     }
 
     /// What it has done so far.
@@ -184,13 +210,7 @@ impl<I, O> Line<I, O> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(
-        &self,
-        inputs: Vec<I>,
-        caller: &Caller,
-        done: &Sender<(usize, Result<O>)>,
-        trace: Trace,
-    ) -> Result<()> {
+    fn push(&self, inputs: Vec<I>, caller: &Caller, trace: Trace) -> Result<Vec<Receiver<Result<O>>>> {
         let mut state = self.lock();
         // A request that is longer than the line may come when nobody else waits: it would never fit otherwise.
         if !state.jobs.is_empty() && state.jobs.len() + inputs.len() > self.options.waiting {
@@ -199,17 +219,14 @@ impl<I, O> Line<I, O> {
         }
         let came = Instant::now();
         // Takes the trace along, so that it is let go before the lock is: the wait would seem to outlast the forward pass.
-        let job = move |(place, input)| Job {
-            input,
-            place,
-            caller: caller.clone(),
-            came,
-            trace: trace.clone(),
-            done: done.clone(),
+        let job = move |input| {
+            let (done, result) = channel();
+            (Job { input, caller: caller.clone(), came, trace: trace.clone(), done }, result)
         };
-        state.jobs.extend(inputs.into_iter().enumerate().map(job));
+        let (jobs, results): (Vec<_>, _) = inputs.into_iter().map(job).unzip();
+        state.jobs.extend(jobs);
         self.changed.notify_one();
-        Ok(())
+        Ok(results)
     }
 
     fn serve(&self, run: &dyn Fn(&[I]) -> Result<Vec<O>>) {
@@ -218,7 +235,7 @@ impl<I, O> Line<I, O> {
             let (mut inputs, mut ends) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
             for job in jobs {
                 inputs.push(job.input);
-                ends.push((job.place, job.done));
+                ends.push(job.done);
             }
             let results = guarded_batch(run, &inputs);
             drop(forward);
@@ -231,9 +248,9 @@ impl<I, O> Line<I, O> {
             state.load.inputs += inputs.len() as u64;
             state.load.busy += started.elapsed();
             drop(state);
-            for ((place, done), result) in ends.into_iter().zip(results) {
-                // Nobody there to hear it: the caller has an error from another input already.
-                _ = done.send((place, result));
+            for (done, result) in ends.into_iter().zip(results) {
+                // Nobody there to hear it: the caller has left, or has an error from another input already.
+                _ = done.send(result);
             }
         }
     }

@@ -39,7 +39,7 @@ impl App {
     pub fn new(engine: Engine, settings: &Settings, stopping: watch::Receiver<bool>) -> Result<Self> {
         Ok(App(Arc::new(Shared {
             engine,
-            work: Work::new(settings.concurrency),
+            work: Work::new(settings.concurrency)?,
             sources: Sources::new(&settings.roots, settings.urls)?,
             meter: Arc::default(),
             model: settings.model.clone(),
@@ -54,6 +54,11 @@ impl App {
     /// The collection of that name, or the default one.
     pub fn collection(&self, name: &str) -> Result<Arc<Collection>> {
         self.engine.collection(collection_name(name))
+    }
+
+    /// The same where it is open already: no thread has to wait.
+    pub fn at_hand(&self, name: &str) -> Option<Arc<Collection>> {
+        self.engine.at_hand(collection_name(name))
     }
 
     /// Switches the collection of that name, or the default one, to its shadow's model.

@@ -10,22 +10,20 @@ use crate::engine::Caller;
 use crate::error::{Error, Result};
 use crate::types::{Hit, Query};
 use std::collections::BTreeMap;
+use std::time::Instant;
 use tonic::{Request, Response, Status};
 
 /// The most queries of one batch.
 const MAX_QUERIES: usize = 256;
+/// So many hits are read from the store in no time.
+const FEW_HITS: u32 = 256;
 
 #[tonic::async_trait]
 impl Search for App {
     async fn query(&self, request: Request<pb::QueryRequest>) -> Result<Response<pb::QueryResponse>, Status> {
-        let (deadline, request, app) = (deadline(request.metadata()), request.into_inner(), self.clone());
-        let answer = self.work.run(deadline, move |caller| {
-            let collection = app.collection(&request.collection)?;
-            let shown = Shown::of(&request);
-            let query = convert::query(request, &app, &collection)?;
-            Ok(shown.response(collection.query_for(&query, caller)?))
-        });
-        Ok(Response::new(answer.await?))
+        let (deadline, request) = (deadline(request.metadata()), request.into_inner());
+        let shown = Shown::of(&request);
+        Ok(Response::new(ask(self, request, deadline, move |hits| shown.response(hits)).await?))
     }
 
     async fn query_batch(
@@ -37,6 +35,46 @@ impl Search for App {
         let outcomes = self.work.run(deadline, move |caller| batch(&app, queries, caller)).await?;
         Ok(Response::new(pb::QueryBatchResponse { outcomes }))
     }
+}
+
+/// What `told` makes of one query's hits.
+///
+/// Where its words are all that has to be encoded, and with what is there, they are waited for without a thread that sleeps.
+pub async fn ask<T: Send + 'static>(
+    app: &App,
+    request: pb::QueryRequest,
+    deadline: Option<Instant>,
+    told: impl FnOnce(Vec<Hit>) -> T + Send + 'static,
+) -> Result<T, Status> {
+    let visit = app.work.admit(deadline)?;
+    let at_hand = app.at_hand(&request.collection);
+    let ahead = at_hand.as_ref().and_then(|collection| {
+        let texts = convert::only_words(&request)?;
+        collection.ahead(&texts, visit.caller())
+    });
+    let words = match ahead {
+        Some(ahead) => Some(visit.wait(ahead).await?),
+        None => None,
+    };
+    let app = app.clone();
+    let computes = words.is_some() && only_computes(&request);
+    let answer = move |caller: &Caller| {
+        let collection = at_hand.map_or_else(|| app.collection(&request.collection), Ok)?;
+        let query = convert::query(request, &app, &collection)?;
+        let hits = match &words {
+            Some(words) => collection.query_with(&query, words, caller),
+            None => collection.query_for(&query, caller),
+        };
+        Ok(told(hits?))
+    };
+    if computes { visit.compute(answer).await } else { visit.run(answer).await }
+}
+
+/// Whether a query whose words are embedded is nothing but a search: nobody has to be asked, and what it needs was made before.
+fn only_computes(request: &pb::QueryRequest) -> bool {
+    let by_vectors = ![pb::Side::Words, pb::Side::All].contains(&request.side());
+    let seen = request.limit.unwrap_or_default().saturating_add(request.offset);
+    by_vectors && seen <= FEW_HITS && request.filter.is_none() && !request.rerank
 }
 
 /// The outcomes of `queries`, in order; those of one collection are asked together.

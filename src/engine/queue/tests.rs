@@ -137,3 +137,22 @@ fn a_poisoned_input_costs_only_itself() {
     assert!(said[3].contains("thirteen"), "{}", said[3]);
     assert_eq!(queue.ask(vec![5], &Caller::default()).unwrap(), [5], "the thread goes on");
 }
+
+#[test]
+fn a_future_gets_what_a_thread_gets() {
+    let (queue, gate, seen) = gated(QueueOptions { batch: 64, waiting: 10, recent: 0 });
+    let first = occupy(&queue);
+    let gone = Caller::default();
+    let (stays, left) =
+        (queue.put(vec![1, 2], &Caller::default()).unwrap(), queue.put(vec![3], &gone).unwrap());
+    gone.leave();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let waits = gate.clone();
+    let opens = std::thread::spawn(move || (0..2).for_each(|_| _ = waits.wait()));
+    let (stayed, left) = runtime.block_on(async { (stays.wait().await, left.wait().await) });
+    assert_eq!(stayed.unwrap(), [10, 20]);
+    assert!(matches!(left, Err(Error::Cancelled)));
+    opens.join().unwrap();
+    first.join().unwrap().unwrap();
+    assert_eq!(*seen.lock().unwrap(), [vec![0], vec![1, 2]]);
+}

@@ -6,8 +6,8 @@ use super::filter::Filter;
 use crate::engine::MAX_HITS;
 use crate::error::{Error, Result};
 use crate::serve::app::App;
-use crate::serve::convert;
 use crate::serve::proto::v1 as pb;
+use crate::serve::search;
 use crate::types::{Hit, Payload, terms};
 use axum::Json;
 use axum::extract::State;
@@ -196,7 +196,7 @@ pub async fn get(
 }
 
 async fn answer(app: App, mut request: pb::QueryRequest) -> Result<Json<Hits>, Failure> {
-    let (began, there) = (Instant::now(), app.clone());
+    let began = Instant::now();
     // A page may reach beyond what is told: there it is cut.
     let told = u32::try_from(MAX_HITS).unwrap_or(u32::MAX);
     let (limit, left) = (request.limit.unwrap_or(LIMIT), told.saturating_sub(request.offset));
@@ -204,16 +204,11 @@ async fn answer(app: App, mut request: pb::QueryRequest) -> Result<Json<Hits>, F
         request.limit = Some(left.max(1));
         request.offset = request.offset.min(told - 1);
     }
-    let hits = app.work.run(app.patience(), move |caller| {
-        let collection = there.collection(&request.collection)?;
-        let (payload, captions) = (request.with_payload, request.with_captions);
-        let query = convert::query(request, &there, &collection)?;
-        let found = collection.query_for(&query, caller)?.into_iter().take(left as usize);
-        let ranked =
-            |(at, hit): (usize, Hit)| hit_body((query.offset + at + 1) as u64, hit, payload, captions);
-        Ok(found.enumerate().map(ranked).collect::<Vec<_>>())
-    });
-    let hits = hits.await?;
+    let (first, payload, captions) =
+        (request.offset as usize + 1, request.with_payload, request.with_captions);
+    let ranked = move |(at, hit): (usize, Hit)| hit_body((first + at) as u64, hit, payload, captions);
+    let all = move |hits: Vec<Hit>| hits.into_iter().take(left as usize).enumerate().map(ranked).collect();
+    let hits = search::ask(&app, request, app.patience(), all).await?;
     Ok(Json(Hits { hits, took_ms: (began.elapsed().as_secs_f64() * 1e5).round() / 100.0 }))
 }
 
