@@ -8,7 +8,7 @@
 use super::caller::Caller;
 use super::collection::Collection;
 use crate::error::{Error, Result};
-use crate::index::SearchOptions;
+use crate::index::{QueryKind, SearchOptions};
 use crate::types::{ContentHash, Item, ItemId};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -111,7 +111,8 @@ impl Collection {
         likeness: Likeness,
         caller: &Caller,
     ) -> Result<Vec<(ItemId, ItemId)>> {
-        let options = SearchOptions { threshold: Some(1.0 - likeness.distance), ..SearchOptions::default() };
+        let (kind, threshold) = (QueryKind::Own, Some(1.0 - likeness.distance));
+        let options = SearchOptions { kind, threshold, ..SearchOptions::default() };
         let of_one = |id: &ItemId| -> Result<Vec<(ItemId, ItemId)>> {
             caller.check()?;
             let Some(vector) = self.images.vector_of(*id) else { return Ok(vec![]) };

@@ -7,7 +7,7 @@ use super::guides::guides;
 use super::rerank::{self, Ranked};
 use super::words;
 use crate::error::{Error, Result};
-use crate::index::SearchOptions;
+use crate::index::{QueryKind, SearchOptions};
 use crate::types::{ContentHash, Hit, ItemId, Query, Side, Term, TermKind};
 use std::time::Instant;
 
@@ -81,8 +81,8 @@ impl Collection {
         page.filter_map(|hit| self.dress(hit).transpose()).collect()
     }
 
-    /// The `k` items whose pictures are nearest to a unit vector, best first, with their cosines: what [`Collection::query`]
-    /// does between encoding and dressing, for those who measure it.
+    /// The `k` items whose pictures are nearest to the unit vector of a text, best first, with their cosines: what
+    /// [`Collection::query`] does between encoding and dressing, for those who measure it.
     pub fn nearest(
         &self,
         vector: &[f32],
@@ -90,7 +90,8 @@ impl Collection {
         ef: Option<usize>,
         exact: bool,
     ) -> Result<Vec<(ItemId, f32)>> {
-        self.images.search(vector, k, &SearchOptions { ef, exact, ..SearchOptions::default() })
+        let kind = QueryKind::Sampled;
+        self.images.search(vector, k, &SearchOptions { ef, kind, exact, ..SearchOptions::default() })
     }
 
     /// Up to `most` caption vectors, spread evenly over the items: samples of what text queries look like. Only those that guided no graph, where
@@ -99,9 +100,9 @@ impl Collection {
         self.captions.sample(most, |slot| !unseen || !guides(slot))
     }
 
-    /// The breadth that a graph search has where none is asked for; None where every search scans.
+    /// The breadth that a text's search among pictures has where none is asked for; None where every search scans.
     pub fn default_ef(&self) -> Option<usize> {
-        Some(self.images.default_ef()).filter(|ef| *ef > 0)
+        Some(self.images.default_ef(QueryKind::Sampled)).filter(|ef| *ef > 0)
     }
 
     /// The embeddings of the terms that are words.

@@ -4,8 +4,8 @@ use super::collection::Collection;
 use super::filter::Allowed;
 use super::space::Space;
 use crate::error::Result;
-use crate::index::SearchOptions;
-use crate::types::{ItemId, Query, Side};
+use crate::index::{QueryKind, SearchOptions};
+use crate::types::{ItemId, Modality, Query, Side, Term};
 use roaring::{RoaringBitmap, RoaringTreemap};
 use std::collections::HashMap;
 
@@ -23,7 +23,8 @@ impl Collection {
     ) -> Result<Vec<(ItemId, f32)>> {
         let within = |space: &Space, slots: Option<RoaringBitmap>, k| -> Result<_> {
             let allowed = slots.as_ref();
-            let options = SearchOptions { ef: query.ef, allowed, exact: query.exact, threshold: None };
+            let kind = kind(&query.terms, space.record.modality);
+            let options = SearchOptions { ef: query.ef, kind, allowed, exact: query.exact, threshold: None };
             let found = space.search(vector, k, &options)?;
             space.check(vector, k, &options, &found).into_iter().for_each(|check| self.watch.offer(check));
             Ok(found)
@@ -48,6 +49,18 @@ impl Collection {
         // An item may have gone meanwhile.
         let scored = |id: ItemId| Some((id, dot(vector, &self.images.vector_of(id)?)));
         Ok(fused.into_iter().filter_map(scored).take(k).collect())
+    }
+}
+
+/// What the sum of such terms is like among vectors of a modality.
+fn kind(terms: &[Term], modality: Modality) -> QueryKind {
+    let texts = terms.iter().filter(|term| term.kind.text().is_some()).count();
+    match (texts, modality) {
+        (0, Modality::Image) => QueryKind::Own,
+        (0, Modality::Caption) => QueryKind::Sampled,
+        (all, Modality::Image) if all == terms.len() => QueryKind::Sampled,
+        (all, Modality::Caption) if all == terms.len() => QueryKind::Own,
+        _ => QueryKind::Any,
     }
 }
 

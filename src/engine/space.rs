@@ -6,7 +6,7 @@ use super::guides::guides;
 use super::owners::Owners;
 use super::recall::{Check, Tally};
 use crate::error::{Error, Result};
-use crate::index::{Index, Neighbor, Params, SearchOptions};
+use crate::index::{Index, Neighbor, Params, QueryKind, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
 use crate::types::{ItemId, Modality};
 use roaring::RoaringBitmap;
@@ -181,7 +181,7 @@ impl Space {
         options: &SearchOptions<'_>,
         found: &[(ItemId, f32)],
     ) -> Option<impl FnOnce() -> Check> {
-        let by_graph = !options.exact && self.default_ef() > 0;
+        let by_graph = !options.exact && self.default_ef(options.kind) > 0;
         by_graph.then_some(move || Check {
             vectors: self.vectors.clone(),
             tally: self.tally.clone(),
@@ -199,9 +199,9 @@ impl Space {
         slots.iter().step_by(step).filter_map(|slot| self.vectors.index.vector(*slot)).collect()
     }
 
-    /// The breadth that the index found fit for its data.
-    pub fn default_ef(&self) -> usize {
-        self.vectors.index.health().ef
+    /// The breadth that the index found fit for such queries; 0 where every search scans.
+    pub fn default_ef(&self, kind: QueryKind) -> usize {
+        self.vectors.index.breadth(kind)
     }
 
     /// What its index is like.

@@ -4,13 +4,15 @@
 //! that was linked: one that is not joins the tail. Little-endian throughout:
 //!
 //! ```text
-//!     "EYEGRAPH", version, dim, plain, guided, nodes, points, ef, recall             8 bytes, then 8 words
+//!     "EYEGRAPH", version, dim, plain, guided, nodes, points,                        8 bytes, then 9 words
+//!         breadth for samples, recall, breadth for its own                           version 2 lacks the last
 //!     nodes x id, nodes x print, nodes x (plain + guided) links                      a missing link is NONE
 //!     points x node, points x point_links links                                     point_links = plain
 //!     BLAKE3 of all that                                                             32 bytes
 //! ```
 
 use super::beam::Layer;
+use super::calibrate::Breadths;
 use super::frozen::Frozen;
 use super::links::Links;
 use super::nodes::{Filling, Nodes, ROWS, Rows};
@@ -20,7 +22,9 @@ use crate::error::{Error, Result};
 use std::collections::HashMap;
 
 const MAGIC: &[u8; 8] = b"EYEGRAPH";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The version that knew one breadth for all queries.
+const ONE_BREADTH: u32 = 2;
 const NONE: u32 = u32::MAX;
 /// A recall is written as a whole number of these.
 const RECALL: f64 = 10_000.0;
@@ -32,7 +36,7 @@ const MOST_LINKS: u32 = 256;
 pub struct Written {
     plain: usize,
     guided: usize,
-    ef: usize,
+    breadths: Breadths,
     recall: f64,
     ids: Vec<u32>,
     prints: Vec<u32>,
@@ -67,9 +71,10 @@ pub fn write(frozen: &Frozen, dim: usize) -> Vec<u8> {
     let renumbered: HashMap<u32, u32> = kept.iter().copied().zip(0..).collect();
 
     let head = [VERSION, dim as u32, links.plain() as u32, links.guided() as u32];
-    let sizes = [alive.len() as u32, kept.len() as u32, frozen.ef as u32];
+    let sizes = [alive.len() as u32, kept.len() as u32, frozen.breadths.sampled as u32];
     let recall = (frozen.recall * RECALL) as u32;
-    let mut words: Vec<u32> = head.into_iter().chain(sizes).chain([recall]).collect();
+    let mut words: Vec<u32> =
+        head.into_iter().chain(sizes).chain([recall, frozen.breadths.own as u32]).collect();
     words.extend(alive.iter().map(|&node| nodes.id(node)));
     words.extend(alive.iter().map(|&node| print(nodes.rough(node))));
     let known = |to: &u32| number.get(*to as usize).copied().filter(|&to| to != NONE);
@@ -105,14 +110,20 @@ pub fn read(bytes: &[u8], dim: usize) -> Result<Written> {
     let mut words = body.chunks_exact(4).map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]));
     let mut word = || words.next().ok_or_else(|| damaged("is cut short"));
     let (version, found_dim) = (word()?, word()?);
-    let (plain, guided, nodes, points, ef, recall) = (word()?, word()?, word()?, word()?, word()?, word()?);
-    if version != VERSION || found_dim as usize != dim || plain > MOST_LINKS || guided > MOST_LINKS {
+    let (plain, guided, nodes, points, sampled, recall) =
+        (word()?, word()?, word()?, word()?, word()?, word()?);
+    let (own, head) = if version == ONE_BREADTH { (sampled, 8) } else { (word()?, 9) };
+    if ![VERSION, ONE_BREADTH].contains(&version)
+        || found_dim as usize != dim
+        || plain > MOST_LINKS
+        || guided > MOST_LINKS
+    {
         return Err(damaged(&format!("has version {version} and vectors of {found_dim} numbers")));
     }
     let (n, p) = (nodes as usize, points as usize);
     let (plain, guided) = (plain as usize, guided as usize);
     let sizes = [n, n, n * (plain + guided), p, p * plain];
-    if body.len() != 4 * (8 + sizes.iter().sum::<usize>()) {
+    if body.len() != 4 * (head + sizes.iter().sum::<usize>()) {
         return Err(damaged("has another size than it says"));
     }
     let mut take = |len: usize| words.by_ref().take(len).collect::<Vec<u32>>();
@@ -124,8 +135,9 @@ pub fn read(bytes: &[u8], dim: usize) -> Result<Written> {
     if p == 0 && n > 0 {
         return Err(damaged("has no point to start from"));
     }
-    let (ef, recall) = (ef as usize, f64::from(recall) / RECALL);
-    Ok(Written { plain, guided, ef, recall, ids, prints, links, points, point_links })
+    let breadths = Breadths { own: own as usize, sampled: sampled as usize };
+    let recall = f64::from(recall) / RECALL;
+    Ok(Written { plain, guided, breadths, recall, ids, prints, links, points, point_links })
 }
 
 /// A vector's id and codes.
@@ -207,7 +219,7 @@ impl Restore {
         }
         let (linked, built) = (layer.nodes.blocks(), written.ids.len());
         let router = Router::from_layer(points);
-        let (ef, recall) = (written.ef, written.recall);
-        Ok((Frozen { layer, router, linked, built, ef, recall, ..Frozen::default() }, left))
+        let (breadths, recall) = (written.breadths, written.recall);
+        Ok((Frozen { layer, router, linked, built, breadths, recall, ..Frozen::default() }, left))
     }
 }

@@ -4,6 +4,7 @@ use super::beam::{Found, Scratches};
 use super::codes::Query;
 use super::exact::{Best, by_rough, scan};
 use super::frozen::Frozen;
+use super::params::QueryKind;
 use rayon::prelude::*;
 
 /// Found among the ten nearest, on average, where nobody asks for another breadth: 0.99, and two standard errors of what
@@ -14,16 +15,36 @@ const TOP: usize = 10;
 /// Breadths that are tried; where none is enough, the least that finds as much as any.
 const LADDER: [usize; 15] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
 
-/// The least breadth that finds [`RECALL`] of what is nearest among `linked`, for the nodes in `held` (which are not
-/// linked, since a graph does better on what it has seen) and for `samples`; and the share that it finds (0: unknown).
+/// How wide to search.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Breadths {
+    /// For queries like the vectors that are indexed.
+    pub own: usize,
+    /// For queries like the samples.
+    pub sampled: usize,
+}
+
+impl Breadths {
+    /// For such a query.
+    pub fn of(self, kind: QueryKind) -> usize {
+        match kind {
+            QueryKind::Any => self.own.max(self.sampled),
+            QueryKind::Own => self.own,
+            QueryKind::Sampled => self.sampled,
+        }
+    }
+}
+
+/// The least breadths that find [`RECALL`] of what is nearest among `linked`, for the nodes in `held` (which are not
+/// linked, since a graph does better on what it has seen) and for `samples`; and the least share that they find (0: unknown).
 pub fn calibrate(
     frozen: &Frozen,
     linked: &[u32],
     held: &[u32],
     samples: &[Query],
     scratches: &Scratches,
-) -> (usize, f64) {
-    let images: Vec<Query> = held.iter().map(|&n| Query::of_row(frozen.layer.nodes.rough(n))).collect();
+) -> (Breadths, f64) {
+    let own: Vec<Query> = held.iter().map(|&n| Query::of_row(frozen.layer.nodes.rough(n))).collect();
     let breadth = |queries: &[Query]| {
         if queries.is_empty() {
             return (0, 1.0);
@@ -41,8 +62,8 @@ pub fn calibrate(
         }
         best
     };
-    let (images, samples) = (breadth(&images), breadth(samples));
-    (images.0.max(samples.0), images.1.min(samples.1))
+    let (own, sampled) = (breadth(&own), breadth(samples));
+    (Breadths { own: own.0, sampled: sampled.0 }, own.1.min(sampled.1))
 }
 
 /// The nearest of `linked`, by scan.

@@ -2,7 +2,7 @@
 
 use super::beam::{Layer, Scratch, Scratches};
 use super::build;
-use super::calibrate::calibrate;
+use super::calibrate::{Breadths, calibrate};
 use super::codes::Query;
 use super::guide;
 use super::links::Links;
@@ -32,9 +32,9 @@ pub struct Frozen {
     pub router: Router,
     /// How many blocks the graph covers.
     pub linked: usize,
-    /// Breadth that was found fit.
-    pub ef: usize,
-    /// The share of the nearest that this breadth found, when it was measured.
+    /// Breadths that were found fit.
+    pub breadths: Breadths,
+    /// The share of the nearest that they found, when it was measured.
     pub recall: f64,
     /// Sample queries that measured it, kept for the next build: there may be no samples then.
     pub measuring: Arc<[Query]>,
@@ -110,10 +110,11 @@ pub fn build(
     }
     // What no path leads to would be missed at any breadth.
     repair::reach(&frozen, &order, scratches);
-    (frozen.ef, frozen.recall) = calibrate(&frozen, &order, &held, &measuring, scratches);
+    (frozen.breadths, frozen.recall) = calibrate(&frozen, &order, &held, &measuring, scratches);
     if measuring.is_empty() {
-        // Images alone measured it, and texts need more; how much more was measured if samples guided `old`.
-        frozen.ef = frozen.ef.max(if guided > 0 { old.ef } else { BLIND });
+        // Others need more than what is held does; how much more was measured if samples guided `old`.
+        let others = if guided > 0 { old.breadths.sampled } else { BLIND };
+        frozen.breadths.sampled = frozen.breadths.own.max(others);
     }
     frozen.measuring = measuring;
     frozen.link(&held, params.ef_construction, scratches);

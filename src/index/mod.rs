@@ -52,7 +52,7 @@ use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use paged::{Paged, Vacant};
-pub use params::{Health, MAX_DIM, Neighbor, Params, SearchOptions};
+pub use params::{Health, MAX_DIM, Neighbor, Params, QueryKind, SearchOptions};
 
 /// The vectors of one space. Searches run beside one another, beside writers and beside a rebuild.
 pub struct Index {
@@ -242,6 +242,11 @@ impl Index {
         live.frozen.bytes() + live.places.bytes() + tail + samples
     }
 
+    /// The breadth of a search for such a query where none is asked; 0 where every search scans.
+    pub fn breadth(&self, kind: QueryKind) -> usize {
+        self.read().frozen.breadths.of(kind)
+    }
+
     /// What it is made of at the moment.
     pub fn health(&self) -> Health {
         let live = self.read();
@@ -250,7 +255,7 @@ impl Index {
             tombstones: live.rows - live.places.len(),
             tail: live.unlinked(),
             unreachable: live.frozen.unreachable,
-            ef: live.frozen.ef,
+            ef: live.frozen.breadths.of(QueryKind::Any),
             recall: live.frozen.recall,
             kernels: kernels::kernels().name,
         }

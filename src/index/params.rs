@@ -43,11 +43,25 @@ impl Params {
     }
 }
 
+/// What a query is like: texts among images lie where a graph of images needs a wider search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueryKind {
+    /// Anything.
+    #[default]
+    Any,
+    /// The vectors that are indexed.
+    Own,
+    /// The sample queries ([`Index::add_sample_queries`](super::Index::add_sample_queries)), or others that are not like what is indexed.
+    Sampled,
+}
+
 /// How one search goes about it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SearchOptions<'a> {
-    /// Breadth of the graph search; more finds more and takes longer. None: what the index found fit for its data.
+    /// Breadth of the graph search; more finds more and takes longer. None: what the index found fit for such queries.
     pub ef: Option<usize>,
+    /// What the query is like.
+    pub kind: QueryKind,
     /// Only these ids may answer.
     pub allowed: Option<&'a RoaringBitmap>,
     /// Score everything that may answer instead of following links.
@@ -76,7 +90,7 @@ pub struct Health {
     pub tail: usize,
     /// Linked vectors that no path of links reaches, as of the last rebuild; 0 unless something is wrong.
     pub unreachable: usize,
-    /// Breadth of a search for which none is asked.
+    /// Breadth of a search for which none is asked, whatever its query is like.
     pub ef: usize,
     /// The share of the ten nearest that this breadth found when the graph was built, for vectors and sample queries held
     /// back from it; 0 where there is no graph.

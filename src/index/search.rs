@@ -99,7 +99,8 @@ impl Search<'_> {
 
     /// How wide a walk is.
     fn breadth(&self, frozen: &Frozen) -> usize {
-        self.options.ef.unwrap_or(frozen.ef.max(self.k + self.k / 2)).max(self.k)
+        let fit = || frozen.breadths.of(self.options.kind).max(self.k + self.k / 2);
+        self.options.ef.unwrap_or_else(fit).max(self.k)
     }
 
     /// Candidates among the settled nodes; None where a walk came by too few that may answer, so that those should be

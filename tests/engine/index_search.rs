@@ -1,6 +1,6 @@
 //! The index against a plain map that scores everything: same answers, whatever happened before.
 
-use eyeshot::index::{Index, Neighbor, Params, SearchOptions};
+use eyeshot::index::{Index, Neighbor, Params, QueryKind, SearchOptions};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,6 +176,7 @@ fn random_life(seed: u64, dim: usize, steps: usize) {
                     ef: Some(600),
                     allowed: (rng.below(2) == 0).then_some(&allowed),
                     threshold: (rng.below(3) == 0).then_some(0.1),
+                    ..SearchOptions::default()
                 };
                 let found = index.search(&query, k, &options).unwrap();
                 let right = oracle(&map, &query, k, &options);
@@ -299,6 +300,22 @@ fn a_graph_comes_back_from_its_bytes() {
     let stored = || living().map(|(v, id)| (id, v.clone()));
     let again = Index::from_parts(dim, params.clone(), &graph, stored()).unwrap();
     assert_eq!((again.len(), again.health().tail, again.health().unreachable), (n - 100, 0, 0));
+    let breadths =
+        |index: &Index| [QueryKind::Own, QueryKind::Sampled, QueryKind::Any].map(|kind| index.breadth(kind));
+    let [own, sampled, any] = breadths(&index);
+    assert!(
+        0 < own && own < sampled && sampled == any,
+        "nobody knows what texts need: {own}, {sampled}, {any}"
+    );
+    assert_eq!(breadths(&again), [own, sampled, any]);
+
+    // As it was written when there was one breadth for all.
+    let (magic, words, after) = (8, 4 * 8, 4 * 9);
+    let mut former = [&graph[..magic + words], &graph[magic + after..graph.len() - 32]].concat();
+    former[magic..magic + 4].copy_from_slice(&2u32.to_le_bytes());
+    former.extend(*blake3::hash(&former).as_bytes());
+    let again = Index::from_parts(dim, params.clone(), &former, stored()).unwrap();
+    assert_eq!((again.health().tail, breadths(&again)), (0, [sampled; 3]));
 
     // The store may keep vectors in half precision.
     let halved =
@@ -399,20 +416,24 @@ fn samples_guide_and_removals_hold() {
     }
     for round in 0..2 {
         assert_eq!(index.health().unreachable, 0);
-        let options = SearchOptions::default();
-        let mean = texts(&mut rng, 50)
-            .iter()
-            .map(|q| {
-                let found = index.search(q, 10, &options).unwrap();
-                assert!(
-                    found.iter().all(|n| map.contains_key(&n.id)),
-                    "seed {seed}: a removed one came back"
-                );
-                recall(&found, &oracle(&map, q, 10, &options))
-            })
-            .sum::<f64>()
-            / 50.0;
-        assert!(mean >= 0.97, "seed {seed} round {round}: recall {mean}");
+        let (own, others) = (clustered(&mut rng, &centres, 500), texts(&mut rng, 500));
+        let asked = [(QueryKind::Own, &own), (QueryKind::Sampled, &others), (QueryKind::Any, &others)];
+        for (kind, queries) in asked {
+            let options = SearchOptions { kind, ..SearchOptions::default() };
+            let mean = queries
+                .iter()
+                .map(|q| {
+                    let found = index.search(q, 10, &options).unwrap();
+                    assert!(
+                        found.iter().all(|n| map.contains_key(&n.id)),
+                        "seed {seed}: a removed one came back"
+                    );
+                    recall(&found, &oracle(&map, q, 10, &options))
+                })
+                .sum::<f64>()
+                / 500.0;
+            assert!(mean >= 0.98, "seed {seed} round {round}, {kind:?}: recall {mean}");
+        }
         index.rebuild().unwrap();
         assert_eq!(index.health().tombstones, 0, "a third is gone: the graph is built afresh");
     }
