@@ -185,7 +185,7 @@ fn check(query: &Query) -> Result<()> {
             format!("the limit is at least 1, and both together at most {MAX_HITS}"),
         ));
     }
-    if query.min_score.is_some_and(|s| !s.is_finite()) {
+    if query.min_score.is_some_and(f32::is_nan) {
         return Err(Error::invalid("the least score is not a number", "cosines lie between -1 and 1"));
     }
     query.rerank.as_ref().map_or(Ok(()), |rerank| rerank::check(rerank, &query.terms))?;

@@ -60,6 +60,12 @@ async fn searches_answer_as_the_command_line_does() {
     }
     let cut = client.post(SEARCH, &json!({"terms": [{"text": "a cat"}], "score_threshold": 0.999}));
     assert_eq!(cut.json(200)["hits"], json!([]), "no good match is an answer");
+    // Beyond what a float holds, either way.
+    for (threshold, some) in [(-1e300, true), (1e300, false)] {
+        let asked = json!({"terms": [{"text": "a cat"}], "score_threshold": threshold});
+        let hits = client.post(SEARCH, &asked).json(200)["hits"].clone();
+        assert_eq!(!hits.as_array().unwrap().is_empty(), some, "{threshold}");
+    }
 }
 
 #[tokio::test]
