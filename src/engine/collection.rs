@@ -24,7 +24,7 @@ use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
-/// The most captions that guide a graph of pictures: more than these add little (see `benches/README.md`).
+/// The most captions that guide a graph of pictures: more than these add little (see `benches/ann.md`).
 const GUIDES: usize = 100_000;
 
 /// A named set of items with one active encoder.
