@@ -27,20 +27,26 @@ impl Collection {
         self.answer(query, &words, caller)
     }
 
-    /// The same where the embeddings of its words came [ahead](Collection::ahead) of it.
+    /// The embeddings of the words of a query that has nothing else to be embedded, waited for without a thread that sleeps; None where it
+    /// has, or the encoder is yet to be loaded.
+    ///
+    /// # Errors
+    /// Where the query makes no sense, and where there are too many already who wait.
+    pub fn ahead(
+        &self,
+        query: &Query,
+        caller: &Caller,
+    ) -> Result<Option<impl Future<Output = Result<Words>> + Send + use<>>> {
+        check(query)?;
+        let texts: Option<Vec<&str>> = query.terms.iter().map(|term| term.kind.text()).collect();
+        let (Some(texts), Some(encoder)) = (texts, self.encoder.get()) else { return Ok(None) };
+        Ok(Some(encoder.seek(&texts, caller)?.wait()))
+    }
+
+    /// [`Collection::query_for`] where the embeddings of its words came [ahead](Collection::ahead) of it.
     pub fn query_with(&self, query: &Query, words: &Words, caller: &Caller) -> Result<Vec<Hit>> {
         check(query)?;
         self.answer(query, words, caller)
-    }
-
-    /// The embeddings of `texts`, waited for without a thread that sleeps; None where the encoder is yet to be loaded.
-    pub fn ahead(
-        &self,
-        texts: &[&str],
-        caller: &Caller,
-    ) -> Option<impl Future<Output = Result<Words>> + Send + use<>> {
-        let sought = self.encoder.get()?.seek(texts, caller);
-        Some(async { sought?.wait().await })
     }
 
     /// The hits of each query, whose words are encoded together. One that fails costs only itself.

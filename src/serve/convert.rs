@@ -129,16 +129,6 @@ pub fn query(request: pb::QueryRequest, app: &App, collection: &Collection) -> R
     })
 }
 
-/// The texts of a query whose terms are nothing else; None where [`query`] would have something to say about them.
-pub fn only_words<'a>(request: &'a pb::QueryRequest) -> Option<Vec<&'a str>> {
-    let text = |term: &'a pb::Term| match &term.kind {
-        Some(pb::term::Kind::Text(text)) if !text.trim().is_empty() => Some(text.as_str()),
-        _ => None,
-    };
-    let count = request.terms.len();
-    if (1..=MAX_TERMS).contains(&count) { request.terms.iter().map(text).collect() } else { None }
-}
-
 fn rerank(top: Option<u32>, min_match: Option<f32>) -> Rerank {
     let usual = Rerank::default();
     Rerank { top: top.map_or(usual.top, |top| top as usize), min_match, ..usual }

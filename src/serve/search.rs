@@ -8,7 +8,8 @@ use super::proto::v1::search_server::Search;
 use super::work::deadline;
 use crate::engine::Caller;
 use crate::error::{Error, Result};
-use crate::types::{Hit, Query};
+use crate::types::{Hit, Query, Side};
+use prost::Message;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tonic::{Request, Response, Status};
@@ -16,7 +17,9 @@ use tonic::{Request, Response, Status};
 /// The most queries of one batch.
 const MAX_QUERIES: usize = 256;
 /// So many hits are read from the store in no time.
-const FEW_HITS: u32 = 256;
+const FEW_HITS: usize = 256;
+/// The longest message, in bytes, that is understood in no time.
+const SHORT: usize = 64 << 10;
 
 #[tonic::async_trait]
 impl Search for App {
@@ -47,34 +50,36 @@ pub async fn ask<T: Send + 'static>(
     told: impl FnOnce(Vec<Hit>) -> T + Send + 'static,
 ) -> Result<T, Status> {
     let visit = app.work.admit(deadline)?;
-    let at_hand = app.at_hand(&request.collection);
-    let ahead = at_hand.as_ref().and_then(|collection| {
-        let texts = convert::only_words(&request)?;
-        collection.ahead(&texts, visit.caller())
-    });
-    let words = match ahead {
-        Some(ahead) => Some(visit.wait(ahead).await?),
-        None => None,
-    };
-    let app = app.clone();
-    let computes = words.is_some() && only_computes(&request);
-    let answer = move |caller: &Caller| {
-        let collection = at_hand.map_or_else(|| app.collection(&request.collection), Ok)?;
-        let query = convert::query(request, &app, &collection)?;
-        let hits = match &words {
-            Some(words) => collection.query_with(&query, words, caller),
-            None => collection.query_for(&query, caller),
+    let Some(collection) = app.at_hand(&request.collection).filter(|_| is_read_at_once(&request)) else {
+        let app = app.clone();
+        let answer = move |caller: &Caller| {
+            let collection = app.collection(&request.collection)?;
+            let query = convert::query(request, &app, &collection)?;
+            Ok(told(collection.query_for(&query, caller)?))
         };
-        Ok(told(hits?))
+        return visit.run(answer).await;
     };
+    let query = convert::query(request, app, &collection).map_err(convert::status)?;
+    let Some(ahead) = collection.ahead(&query, visit.caller()).map_err(convert::status)? else {
+        return visit.run(move |caller| Ok(told(collection.query_for(&query, caller)?))).await;
+    };
+    let words = visit.wait(ahead).await?;
+    let computes = only_computes(&query);
+    let answer = move |caller: &Caller| Ok(told(collection.query_with(&query, &words, caller)?));
     if computes { visit.compute(answer).await } else { visit.run(answer).await }
 }
 
+/// Whether a query is understood in no time: it is short, and nothing has to be fetched for it.
+fn is_read_at_once(request: &pb::QueryRequest) -> bool {
+    let afar = |term: &pb::Term| matches!(term.kind, Some(pb::term::Kind::Uri(_)));
+    !request.terms.iter().any(afar) && request.encoded_len() <= SHORT
+}
+
 /// Whether a query whose words are embedded is nothing but a search: nobody has to be asked, and what it needs was made before.
-fn only_computes(request: &pb::QueryRequest) -> bool {
-    let by_vectors = ![pb::Side::Words, pb::Side::All].contains(&request.side());
-    let seen = request.limit.unwrap_or_default().saturating_add(request.offset);
-    by_vectors && seen <= FEW_HITS && request.filter.is_none() && !request.rerank
+fn only_computes(query: &Query) -> bool {
+    let by_vectors = matches!(query.side, Side::Image | Side::Caption | Side::Both);
+    let seen = query.limit.saturating_add(query.offset);
+    by_vectors && seen <= FEW_HITS && query.filter.is_none() && query.rerank.is_none()
 }
 
 /// The outcomes of `queries`, in order; those of one collection are asked together.
