@@ -2,7 +2,7 @@
 //! and misbehaves.
 
 use crate::client::{Client, SEARCH};
-use crate::common::{Ran, eyeshot, tiny_clip};
+use crate::common::{Ran, eyeshot, tar, tiny_clip};
 use crate::s3::{self, KEY, Manner, S3, SECRET};
 use crate::served::{self, Process, Served};
 use eyeshot::serve::proto::v1 as pb;
@@ -37,17 +37,6 @@ async fn serve(home: &Path, store: &S3, flags: &[&str]) -> Served {
 
 fn png(home: &Path, seed: u32) -> Vec<u8> {
     served::bytes(home, seed)
-}
-
-fn tar(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, bytes) in members {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        builder.append_data(&mut header, name, bytes.as_slice()).unwrap();
-    }
-    builder.into_inner().unwrap()
 }
 
 /// Pictures everywhere: objects, members of tars in a bucket and here, and what a list names, in a bucket and behind URLs.

@@ -1,6 +1,6 @@
 //! Buckets as sources, through the program, against a store on the loopback that pages, checks signatures and misbehaves.
 
-use crate::common::{self, Dice, Ran, eyeshot, tiny_clip};
+use crate::common::{self, Dice, Ran, eyeshot, tar, tiny_clip};
 use crate::s3::{self, KEY, Manner, Request, S3, SECRET};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -396,15 +396,4 @@ impl Drop for Ended {
         _ = self.0.kill();
         _ = self.0.wait();
     }
-}
-
-fn tar(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, bytes) in members {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        builder.append_data(&mut header, name, bytes.as_slice()).unwrap();
-    }
-    builder.into_inner().unwrap()
 }
