@@ -4,7 +4,7 @@
 //! 1. [`resolve`] turns what the user wrote into files: a directory, `hub` (cache, then download), or `demo`.
 //! 2. `files` says which of them are used, `kind` what they are, and gives their fingerprint.
 //! 3. `weights` opens the tensors; whoever asks for one says which shape it must have.
-//! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures.
+//! 4. `tokenizer` and `preprocess` read the rules that the checkpoint brings for texts and pictures; `spellings` remembers words.
 //! 5. [`clip`] builds the network that embeds, [`blip`] the one that matches, writes captions and answers; both stand on
 //!    `encoder`, `layers` and `patches` (with `wide` under them where the CPU has it), and [`generate`] writes word by word.
 //! 6. [`llava`] joins CLIP's vision tower to [`llama`], a language model, and answers in sessions.
@@ -29,6 +29,7 @@ pub mod preprocess;
 mod progress;
 mod sentencepiece;
 mod slice;
+mod spellings;
 pub mod tokenizer;
 pub mod weights;
 #[cfg(target_arch = "x86_64")]

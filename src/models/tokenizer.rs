@@ -3,6 +3,7 @@
 
 use super::files::{MERGES, ModelFiles, SENTENCE_PIECES, TOKENIZER, TOKENIZER_CONFIG, VOCAB, WORD_PIECES};
 use super::sentencepiece;
+use super::spellings::Spellings;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
@@ -10,6 +11,7 @@ use tokenizers::Tokenizer;
 /// A checkpoint's tokenizer, with the model's limit on length.
 pub struct TextTokenizer {
     inner: Tokenizer,
+    words: Option<Spellings>,
     longest: usize,
     model: String,
 }
@@ -31,7 +33,8 @@ impl TextTokenizer {
         // Both are done here: files disagree on whether they bring them, and a batch is padded by the network's rules.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| files.error(format!("{TOKENIZER}: {e}")))?;
-        Ok(TextTokenizer { inner, longest, model: files.name.clone() })
+        let words = Spellings::of(&inner);
+        Ok(TextTokenizer { inner, words, longest, model: files.name.clone() })
     }
 
     /// The ids of `text`, start and end tokens included. What is too long is cut before the last token, which stays.
@@ -67,6 +70,10 @@ impl TextTokenizer {
     fn encode_whole(&self, text: &str) -> Result<Vec<u32>> {
         if text.trim().is_empty() {
             return Err(Error::invalid(format!("text {text:?}"), "at least one word"));
+        }
+        let cut = |word: &str| Some(self.inner.encode_fast(word, false).ok()?.get_ids().to_vec());
+        if let Some(ids) = self.words.as_ref().and_then(|words| words.encode(text, cut)) {
+            return Ok(ids);
         }
         let encoding = self
             .inner
