@@ -3,8 +3,8 @@
 use super::act::Activation;
 use super::layers::{attend_all, causal_mask, ours};
 use super::weights::Scope;
-use super::wide::{Parts, Precision, Shape, Stack};
-use crate::Result;
+use super::wide::{Parts, Precision, Sequence, Shape, Stack};
+use crate::{Error, Result};
 use candle_core::Tensor;
 use candle_nn::{LayerNorm, Linear, Module};
 
@@ -89,6 +89,29 @@ impl Encoder {
             }
             Form::Wide(stack) => Ok(stack.forward(x, depth)?),
         }
+    }
+
+    /// Into how many parts so many rows are best split for [`Encoder::forward_ends`]; None where that can't be.
+    pub fn groups(&self, rows: usize) -> Option<usize> {
+        match &self.0 {
+            Form::Plain { .. } => None,
+            Form::Wide(stack) => Some(stack.groups(rows)),
+        }
+    }
+
+    /// After all layers, the last state of each sequence, one after another: (sequences, width). `part` gives the rows of each of so
+    /// many `parts`, (rows, width), and the sequences among them.
+    pub fn forward_ends(
+        &self,
+        parts: usize,
+        part: impl Fn(usize) -> Result<(Tensor, Vec<Sequence>)> + Sync,
+    ) -> Result<Vec<f32>> {
+        let Form::Wide(stack) = &self.0 else {
+            return Err(Error::Compute {
+                reason: "sequences of unlike lengths need kernels of our own".into(),
+            });
+        };
+        Ok(stack.forward_ends(parts, |at| part(at).map_err(candle_core::Error::wrap))?)
     }
 
     /// After all layers, the states at `positions` alone, one a sequence: (batch, width). What the last layer would make of the

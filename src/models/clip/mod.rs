@@ -1,10 +1,11 @@
 //! CLIP (Radford et al. 2021, arXiv:2103.00020): pictures and texts in one space.
 //!
 //! 1. `config`  reads `config.json`.
-//! 2. `vision` turns pixels into the class token's state, `text` turns token ids into the end token's state; both stand on
-//!    `models::encoder`.
+//! 2. `vision` turns pixels into the class token's state, `text` turns token ids into the end token's state, `beginnings` that texts
+//!    share once; both stand on `models::encoder`.
 //! 3. Here each state is projected, made unit length and checked.
 
+mod beginnings;
 mod config;
 mod text;
 mod vision;
@@ -140,32 +141,16 @@ impl Clip {
     /// # Errors
     /// [`Error::Invalid`] for an empty text; [`Error::Compute`] when a number is not finite or the device fails.
     pub fn embed_texts(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let mut ids: Vec<(usize, Vec<u32>)> = self.token_ids(texts)?.into_iter().enumerate().collect();
+        let mut ids = self.token_ids(texts)?;
         // What is past a text's end tells nothing of it.
-        for (_, ids) in &mut ids {
+        for ids in &mut ids {
             let end = self.end(ids)?;
             ids.truncate(end + 1);
         }
-        ids.sort_by_key(|(_, ids)| ids.len());
-        let mut embeddings = vec![Vec::new(); texts.len()];
-        let mut rest = ids.as_slice();
-        while let Some((_, shortest)) = rest.first() {
-            // Short texts do not pay for long ones: a batch's texts are of about one length.
-            let longest = shortest.len() + shortest.len() / 4 + 1;
-            let alike = rest.iter().take(BATCH).take_while(|(_, ids)| ids.len() <= longest).count();
-            let (batch, after) = rest.split_at(alike);
-            rest = after;
-            let (places, ids): (Vec<usize>, Vec<Vec<u32>>) = batch.iter().cloned().unzip();
-            let ends: Vec<usize> = ids.iter().map(|ids| ids.len() - 1).collect();
-            let states = self.network.text.forward(&TokenBatch::new(&ids, &self.device)?, &ends)?;
-            let rows = unit_rows(&self.network.text_projection.forward(&states)?)?;
-            for (place, row) in places.into_iter().zip(rows) {
-                if let Some(slot) = embeddings.get_mut(place) {
-                    *slot = row;
-                }
-            }
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(embeddings)
+        unit_rows(&self.network.text_projection.forward(&self.network.text.ends(&ids)?)?)
     }
 
     /// The token ids of `texts`, start and end included, not padded.

@@ -1,5 +1,7 @@
 //! The text tower: token and position embeddings, a causal transformer, the state of the end token.
 
+use super::BATCH;
+use super::beginnings::Beginnings;
 use super::config::TextConfig;
 use crate::Result;
 use crate::models::encoder::{AttentionNames, Encoder, EncoderConfig};
@@ -54,7 +56,11 @@ pub struct TokenBatch {
 impl TokenBatch {
     /// Pads `texts`, none of them empty, to the longest.
     pub fn new(texts: &[Vec<u32>], device: &Device) -> Result<Self> {
-        let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
+        Self::of(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>(), device)
+    }
+
+    fn of(texts: &[&[u32]], device: &Device) -> Result<Self> {
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(texts.len() * longest);
         for text in texts {
             ids.extend_from_slice(text);
@@ -103,10 +109,55 @@ impl TextTower {
         self.encoder.forward(&self.embed(batch)?, depth)
     }
 
-    /// The states of the tokens at `positions`, one a text, after the last layer and its norm: (batch, width).
-    pub fn forward(&self, batch: &TokenBatch, positions: &[usize]) -> Result<Tensor> {
-        let pooled = self.encoder.forward_at(&self.embed(batch)?, positions)?;
-        Ok(self.final_norm.forward(&pooled)?)
+    /// The state of each text's last token, after the last layer and its norm: (texts, width). None of `texts` is empty.
+    pub fn ends(&self, texts: &[Vec<u32>]) -> Result<Tensor> {
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        let tokens = texts.iter().map(Vec::len).sum();
+        let states = match self.encoder.groups(tokens) {
+            Some(groups) => {
+                order.sort_by_key(|text| &texts[*text]);
+                self.joined_ends(texts, &order, groups)?
+            }
+            None => {
+                order.sort_by_key(|text| texts[*text].len());
+                self.padded_ends(texts, &order)?
+            }
+        };
+        let mut places = vec![0u32; order.len()];
+        order.iter().zip(0..).for_each(|(text, place)| places[*text] = place);
+        let states = states.index_select(&Tensor::new(places, states.device())?, 0)?;
+        Ok(self.final_norm.forward(&states)?)
+    }
+
+    /// The states in `order`, neighbours in which begin alike.
+    fn joined_ends(&self, texts: &[Vec<u32>], order: &[usize], groups: usize) -> Result<Tensor> {
+        let parts: Vec<&[usize]> = order.chunks(order.len().div_ceil(groups).max(1)).collect();
+        let states = self.encoder.forward_ends(parts.len(), |at| {
+            let texts: Vec<&[u32]> = parts[at].iter().map(|text| texts[*text].as_slice()).collect();
+            let Beginnings { tokens, positions, sequences } = Beginnings::of(&texts);
+            let rows =
+                |table: &Embedding, at| table.embeddings().index_select(&Tensor::new(at, &Device::Cpu)?, 0);
+            Ok(((rows(&self.tokens, tokens)? + rows(&self.positions, positions)?)?, sequences))
+        })?;
+        let width = self.tokens.embeddings().dim(1)?;
+        Ok(Tensor::from_vec(states, (order.len(), width), &Device::Cpu)?)
+    }
+
+    /// The states in `order`, neighbours in which are about as long.
+    fn padded_ends(&self, texts: &[Vec<u32>], order: &[usize]) -> Result<Tensor> {
+        let (mut states, mut rest) = (Vec::new(), order);
+        while let Some(shortest) = rest.first() {
+            // Short texts do not pay for long ones: a batch's texts are of about one length.
+            let longest = texts[*shortest].len() + texts[*shortest].len() / 4 + 1;
+            let alike = rest.iter().take(BATCH).take_while(|text| texts[**text].len() <= longest).count();
+            let (batch, after) = rest.split_at(alike);
+            rest = after;
+            let batch: Vec<&[u32]> = batch.iter().map(|text| texts[*text].as_slice()).collect();
+            let ends: Vec<usize> = batch.iter().map(|ids| ids.len() - 1).collect();
+            let batch = TokenBatch::of(&batch, self.tokens.embeddings().device())?;
+            states.push(self.encoder.forward_at(&self.embed(&batch)?, &ends)?);
+        }
+        Ok(Tensor::cat(&states, 0)?)
     }
 
     /// What goes into the first layer: (batch, longest, width).

@@ -3,6 +3,7 @@
 
 use super::aligned::Aligned;
 use super::floats::{Kernel, Work};
+use super::parts::Sequence;
 use super::place::Place;
 use super::rows::{Rows, RowsMut};
 use super::{WORTH, assert_fits, tiles_of};
@@ -10,6 +11,7 @@ use crate::models::act::exp;
 use crate::simd::{fold, greater, widest};
 use rayon::prelude::*;
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use std::ops::Range;
 
 /// Floats in a register, and in two.
 const LANES: usize = 16;
@@ -20,7 +22,6 @@ const PANEL: usize = 48;
 /// What an attention is like.
 #[derive(Clone, Copy)]
 pub(super) struct Heads {
-    pub length: usize,
     /// Of all heads together.
     pub width: usize,
     pub heads: usize,
@@ -28,25 +29,35 @@ pub(super) struct Heads {
     pub causal: bool,
 }
 
-/// softmax(q k^T / sqrt(d)) v for each head of each sequence: from `qkv`, (batch, length, 3 x width) with queries, keys and
-/// values side by side, to `out`, (batch, length, width).
-pub(super) fn attend(kernel: &Kernel, qkv: Rows, mut out: RowsMut, shape: Heads) {
-    let Heads { length, width, heads, .. } = shape;
+/// softmax(q k^T / sqrt(d)) v for each head of each of `sequences`: from `qkv`, rows of 3 x `width` with queries, keys and values
+/// side by side, to `out`, rows of `width`.
+pub(super) fn attend(kernel: &Kernel, qkv: Rows, mut out: RowsMut, sequences: &[Sequence], shape: Heads) {
+    let Heads { width, heads, causal } = shape;
     let head = width / heads;
     assert_fits(&qkv, 3 * width, &out, width);
     assert!(head * heads == width);
-    let (batch, apart) = (qkv.count() / length.max(1), out.stride);
+    let end = sequences.iter().fold(0, |end, Sequence { before, own }| {
+        assert!(own.start == end && (causal || before.is_empty()) && before.iter().all(|row| *row < end));
+        own.end
+    });
+    assert!(end == qkv.count());
+    let apart = out.stride;
     let place = Place::of(out.values());
-    let least = WORTH / (2 * length * length * head).max(1) + 1;
-    let jobs = (0..batch * heads).into_par_iter().with_min_len(least).with_max_len(heads.max(least));
+    let pairs: usize = sequences.iter().map(|sequence| sequence.own.len() * sequence.len()).sum();
+    let least = WORTH * sequences.len() / (2 * pairs * head).max(1) + 1;
+    let jobs = (0..sequences.len() * heads).into_par_iter();
+    let jobs = jobs.with_min_len(least).with_max_len(heads.max(least));
     jobs.for_each_init(Scratch::default, |scratch, job| {
-        let (sequence, number) = (job / heads, job % heads);
-        let own = qkv.from(sequence * length);
-        scratch.fill(own, qkv.stride, shape, number * head, kernel.tile);
-        let first = place.at(sequence * length * apart + number * head);
+        let (sequence, start) = (&sequences[job / heads], job % heads * head);
+        let Range { start: first, end } = sequence.own;
+        if first == end {
+            return;
+        }
+        scratch.fill(qkv, sequence, head, start, kernel.tile);
+        let place = place.at(first * apart + start);
         let strides = Strides { queries: qkv.stride, out: apart };
         // SAFETY: the CPU has the kernel that it gave; each job writes its own head's columns of its own sequence's rows.
-        unsafe { one_head(kernel, scratch, &own[number * head..], first, strides, shape) };
+        unsafe { one_head(kernel, scratch, sequence, &qkv.from(first)[start..], place, strides, shape) };
     });
 }
 
@@ -67,14 +78,14 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn fill(&mut self, qkv: &[f32], apart: usize, shape: Heads, start: usize, tile: usize) {
-        let Heads { length, width, heads, .. } = shape;
-        let head = width / heads;
+    fn fill(&mut self, qkv: Rows, sequence: &Sequence, head: usize, start: usize, tile: usize) {
+        let (length, width) = (sequence.len(), qkv.width() / 3);
         let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
         self.keys.resize(padded * head);
         self.values.resize(length * stride);
         self.scores.resize(tile * padded);
-        for (at, (row, values)) in qkv.chunks(apart).zip(self.values.chunks_exact_mut(stride)).enumerate() {
+        let rows = sequence.before.iter().copied().chain(sequence.own.clone()).map(|row| qkv.from(row));
+        for (at, (row, values)) in rows.zip(self.values.chunks_exact_mut(stride)).enumerate() {
             let panel = &mut self.keys[at / PANEL * head * PANEL..][..head * PANEL];
             for (slots, key) in panel.chunks_exact_mut(PANEL).zip(&row[width + start..]) {
                 slots[at % PANEL] = *key;
@@ -95,22 +106,25 @@ fn ahead(from: *const f32, count: usize) {
 }
 
 /// # Safety
-/// The CPU has `kernel`; `queries` and `out` have `length` rows as far apart as `strides` says, each of `head` floats.
+/// The CPU has `kernel`; `queries` and `out` have a row for each of the sequence's own, as far apart as `strides` says, each of `head`
+/// floats.
 unsafe fn one_head(
     kernel: &Kernel,
     scratch: &mut Scratch,
+    sequence: &Sequence,
     queries: &[f32],
     out: *mut f32,
     strides: Strides,
     shape: Heads,
 ) {
-    let Heads { length, width, heads, causal } = shape;
+    let Heads { width, heads, causal } = shape;
     let head = width / heads;
+    let (length, before) = (sequence.len(), sequence.before.len());
     let (padded, stride) = (length.next_multiple_of(PANEL), head.next_multiple_of(PAIR));
-    for tile in tiles_of(0..length, kernel.tile) {
+    for tile in tiles_of(0..sequence.own.len(), kernel.tile) {
         let (row, rows) = (tile.start, tile.len());
         // The keys that any row of this tile looks at.
-        let seen = if causal { row + rows } else { length };
+        let seen = if causal { before + row + rows } else { length };
         for start in (0..seen).step_by(PANEL) {
             let work = Work {
                 a: queries[row * strides.queries..].as_ptr(),
@@ -129,7 +143,7 @@ unsafe fn one_head(
             unsafe { (kernel.multiply)(&work, rows) };
         }
         for (at, scores) in scratch.scores.chunks_exact_mut(padded).take(rows).enumerate() {
-            let own = if causal { row + at + 1 } else { length };
+            let own = if causal { before + row + at + 1 } else { length };
             softmax(&mut scores[..seen.next_multiple_of(LANES)], own);
         }
         for start in (0..head).step_by(PAIR) {

@@ -2,7 +2,7 @@
 
 mod parts;
 
-pub use parts::{Parts, Precision, Shape};
+pub use parts::{Parts, Precision, Sequence, Shape};
 
 use candle_core::{Tensor, bail};
 use candle_nn::Linear;
@@ -70,6 +70,20 @@ impl Stack {
     /// Changes nothing.
     pub fn forward(&self, x: &Tensor, _: usize) -> candle_core::Result<Tensor> {
         Ok(x.clone())
+    }
+
+    /// None are needed.
+    pub fn groups(&self, _: usize) -> usize {
+        1
+    }
+
+    /// Refuses.
+    pub fn forward_ends(
+        &self,
+        _: usize,
+        _: impl Fn(usize) -> candle_core::Result<(Tensor, Vec<Sequence>)>,
+    ) -> candle_core::Result<Vec<f32>> {
+        bail!("this CPU has no kernels of ours")
     }
 
     /// Refuses.

@@ -32,7 +32,7 @@ mod tiles;
 mod vnni;
 
 pub use exact::Exact;
-pub use parts::{Parts, Precision, Shape};
+pub use parts::{Parts, Precision, Sequence, Shape};
 pub use stack::Stack;
 
 use crate::models::act::{Activation, Block};

@@ -2,6 +2,7 @@
 
 use crate::models::act::Activation;
 use candle_nn::{LayerNorm, Linear};
+use std::ops::Range;
 
 /// What all layers have in common.
 #[derive(Clone, Copy)]
@@ -30,6 +31,39 @@ pub struct Parts<'a> {
     pub fc1: &'a Linear,
     /// Out of it.
     pub fc2: &'a Linear,
+}
+
+/// Rows of a stack that are one sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "nothing goes through a stack"))]
+pub struct Sequence {
+    /// Its beginning, where that stands among an earlier sequence's rows: no position looks at those after it, so that the same
+    /// beginning comes to the same.
+    pub before: Vec<usize>,
+    /// Its other rows, which follow those of the sequence before.
+    pub own: Range<usize>,
+}
+
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "nothing goes through a stack"))]
+impl Sequence {
+    /// `count` sequences of `length` rows each, all their own.
+    pub fn alike(count: usize, length: usize) -> Vec<Sequence> {
+        let own = |at: usize| at * length..(at + 1) * length;
+        (0..count).map(|at| Sequence { before: Vec::new(), own: own(at) }).collect()
+    }
+
+    /// How many rows it has.
+    pub fn len(&self) -> usize {
+        self.before.len() + self.own.len()
+    }
+
+    /// Its row at `position`.
+    pub fn row(&self, position: usize) -> usize {
+        match position.checked_sub(self.before.len()) {
+            Some(at) => self.own.start + at,
+            None => self.before[position],
+        }
+    }
 }
 
 /// How near products come.

@@ -9,7 +9,7 @@ use super::attention::{Heads, attend};
 use super::floats::kernel;
 use super::inputs::Inputs;
 use super::norm::Norm;
-use super::parts::{Parts, Precision, Shape};
+use super::parts::{Parts, Precision, Sequence, Shape};
 use super::rows::{Rows, RowsMut, Sheet};
 use super::{End, Matrix};
 use crate::models::slice::slice;
@@ -81,7 +81,8 @@ impl Stack {
         let (_, length, _) = x.dims3()?;
         let layers = self.layers.get(..depth).unwrap_or(&self.layers);
         let states = self.run(x, |_, mut states, buffers| {
-            layers.iter().for_each(|layer| layer.forward(self.shape, &mut states, length, buffers));
+            let sequences = Sequence::alike(states.read().count() / length.max(1), length);
+            layers.iter().for_each(|layer| layer.forward(self.shape, &mut states, &sequences, buffers));
             states.read().to_vec()
         })?;
         Tensor::from_vec(states, x.dims(), &Device::Cpu)
@@ -93,20 +94,54 @@ impl Stack {
         if positions.len() != batch || positions.iter().any(|position| *position >= length) {
             candle_core::bail!("{batch} sequences of {length} can't be asked at {positions:?}");
         }
-        let states = self.run(x, |first, mut states, buffers| {
-            let asked: Vec<usize> = (0..states.read().count() / length)
-                .zip(&positions[first..])
-                .map(|(sequence, position)| sequence * length + position)
-                .collect();
-            match self.layers.split_last() {
-                Some((last, before)) => {
-                    before.iter().for_each(|layer| layer.forward(self.shape, &mut states, length, buffers));
-                    last.forward_at(self.shape, states.read(), length, &asked, buffers)
-                }
-                None => pick(states.read(), &asked),
-            }
+        let states = self.run(x, |first, states, buffers| {
+            let sequences = Sequence::alike(states.read().count() / length.max(1), length);
+            let asked = sequences.iter().zip(&positions[first..]);
+            let asked: Vec<usize> = asked.map(|(sequence, position)| sequence.row(*position)).collect();
+            self.states_at(states, &sequences, &asked, buffers)
         })?;
         Tensor::from_vec(states, (batch, width), &Device::Cpu)
+    }
+
+    /// After all layers, the last state of each sequence, one after another. They go through in so many `parts`; `part` gives each one's
+    /// rows, (rows, width), and the sequences among them.
+    pub fn forward_ends(
+        &self,
+        parts: usize,
+        part: impl Fn(usize) -> candle_core::Result<(Tensor, Vec<Sequence>)> + Sync,
+    ) -> candle_core::Result<Vec<f32>> {
+        let pass = |at| {
+            let (x, sequences) = part(at)?;
+            let (_, width) = x.dims2()?;
+            let mut x = slice(&x, |values| Ok(Sheet::of(values, width)))?;
+            let asked: Vec<usize> = sequences.iter().map(|own| own.row(own.len() - 1)).collect();
+            Ok(self.buffered(|buffers| self.states_at(x.rows_mut(), &sequences, &asked, buffers)))
+        };
+        let made: candle_core::Result<Vec<Vec<f32>>> =
+            rayon::scope(|_| (0..parts).into_par_iter().map(pass).collect());
+        Ok(made?.concat())
+    }
+
+    /// Into how many parts so many rows are best split.
+    pub fn groups(&self, rows: usize) -> usize {
+        groups(rows, rayon::current_num_threads())
+    }
+
+    /// What all layers make of the rows `asked` of `states`.
+    fn states_at(
+        &self,
+        mut states: RowsMut,
+        sequences: &[Sequence],
+        asked: &[usize],
+        buffers: &mut Buffers,
+    ) -> Vec<f32> {
+        match self.layers.split_last() {
+            Some((last, before)) => {
+                before.iter().for_each(|layer| layer.forward(self.shape, &mut states, sequences, buffers));
+                last.forward_at(self.shape, states.read(), sequences, asked, buffers)
+            }
+            None => pick(states.read(), asked),
+        }
     }
 
     /// Takes the sequences of `x` through `pass`, some at a time, and joins what it gives; `pass` is told the first one's number.
@@ -117,14 +152,10 @@ impl Stack {
     ) -> candle_core::Result<Vec<f32>> {
         let (batch, length, width) = x.dims3()?;
         let mut x = slice(x, |values| Ok(Sheet::of(values, width)))?;
-        let group = batch.div_ceil(groups(batch * length, rayon::current_num_threads())).max(1);
+        let group = batch.div_ceil(self.groups(batch * length)).max(1);
         let states = x.rows_mut().par_chunks((group * length).max(1)).enumerate();
-        let pass = |(at, states): (usize, RowsMut)| {
-            let mut buffers = self.spare().pop().unwrap_or_default();
-            let made = pass(at * group, states, &mut buffers);
-            self.spare().push(buffers);
-            made
-        };
+        let pass =
+            |(at, states): (usize, RowsMut)| self.buffered(|buffers| pass(at * group, states, buffers));
         // From a thread of the pool: asking it from outside costs a wake-up for each product, where there is one group.
         let made: Vec<Vec<f32>> = rayon::scope(|_| states.map(pass).collect());
         Ok(made.concat())
@@ -132,6 +163,14 @@ impl Stack {
 }
 
 impl Stack {
+    /// Lends buffers to `work`.
+    fn buffered<T>(&self, work: impl FnOnce(&mut Buffers) -> T) -> T {
+        let mut buffers = self.spare().pop().unwrap_or_default();
+        let made = work(&mut buffers);
+        self.spare().push(buffers);
+        made
+    }
+
     fn spare(&self) -> MutexGuard<'_, Vec<Buffers>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,23 +184,23 @@ fn groups(rows: usize, threads: usize) -> usize {
 
 impl Layer {
     /// All states, in place.
-    fn forward(&self, shape: Shape, x: &mut RowsMut, length: usize, buffers: &mut Buffers) {
-        self.attend(shape, x.read(), length, buffers);
+    fn forward(&self, shape: Shape, x: &mut RowsMut, sequences: &[Sequence], buffers: &mut Buffers) {
+        self.attend(shape, x.read(), sequences, buffers);
         let Buffers { mixed, inputs, .. } = buffers;
         self.out.product(mixed.rows(), x.again(), End::Add, inputs);
         self.mlp(shape, x, buffers);
     }
 
-    /// The states at `asked` of all sequences laid end to end; what becomes of the others is left out.
+    /// The states of the rows `asked`; what becomes of the others is left out.
     fn forward_at(
         &self,
         shape: Shape,
         x: Rows,
-        length: usize,
+        sequences: &[Sequence],
         asked: &[usize],
         buffers: &mut Buffers,
     ) -> Vec<f32> {
-        self.attend(shape, x, length, buffers);
+        self.attend(shape, x, sequences, buffers);
         let width = self.qkv.from();
         let (mut x, mixed) = (pick(x, asked), pick(buffers.mixed.rows(), asked));
         let mut states = RowsMut::close(&mut x, width);
@@ -171,7 +210,7 @@ impl Layer {
     }
 
     /// What the heads see, in `buffers.mixed`.
-    fn attend(&self, shape: Shape, x: Rows, length: usize, buffers: &mut Buffers) {
+    fn attend(&self, shape: Shape, x: Rows, sequences: &[Sequence], buffers: &mut Buffers) {
         let Shape { heads, causal, .. } = shape;
         let width = self.qkv.from();
         let Buffers { normed, qkv, mixed, inputs, .. } = buffers;
@@ -179,7 +218,8 @@ impl Layer {
         qkv.resize(x.count(), 3 * width);
         self.norm1.rows(x, normed.rows_mut());
         self.qkv.product(normed.rows(), qkv.rows_mut(), End::Write, inputs);
-        attend(kernel(Split::Three), qkv.rows(), mixed.rows_mut(), Heads { length, width, heads, causal });
+        let shape = Heads { width, heads, causal };
+        attend(kernel(Split::Three), qkv.rows(), mixed.rows_mut(), sequences, shape);
     }
 
     /// Adds what the MLP makes of `x` to it.

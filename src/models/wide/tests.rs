@@ -217,13 +217,48 @@ fn attention_is_candles() {
             let expected = expected.transpose(1, 2).unwrap().reshape((batch, length, width)).unwrap();
             for kernel in in_floats() {
                 let mut found = vec![0.0; batch * length * width];
-                let shape = Heads { length, width, heads, causal };
+                let shape = Heads { width, heads, causal };
                 let (qkv, out) = (values(&qkv), RowsMut::close(&mut found, width));
-                attend(kernel, Rows::close(&qkv, 3 * width), out, shape);
+                attend(kernel, Rows::close(&qkv, 3 * width), out, &Sequence::alike(batch, length), shape);
                 let found = Tensor::from_vec(found, (batch, length, width), &Device::Cpu).unwrap();
                 let what =
                     format!("{batch} x {length} x {heads} x {head} by {}, causal: {causal}", kernel.tile);
                 check(&what, &found, &expected, 2e-5);
+            }
+        }
+    }
+}
+
+/// Sequences that begin with others' rows see what they would see with copies of their own.
+#[test]
+fn shared_beginnings_are_seen() {
+    let (width, heads) = (48, 3);
+    let sequence = |before: &[usize], own| Sequence { before: before.to_vec(), own };
+    let shared = [
+        sequence(&[], 0..5),
+        sequence(&[0, 1, 2], 5..9),
+        sequence(&[0, 1, 2, 5, 6], 9..70),
+        // All of it was there before.
+        sequence(&[0, 1], 70..70),
+        sequence(&[], 70..71),
+    ];
+    let qkv = random(&[71, 3 * width]).to_vec2::<f32>().unwrap();
+    let rows = |sequence: &Sequence| (0..sequence.len()).map(|at| sequence.row(at)).collect::<Vec<usize>>();
+    let shape = Heads { width, heads, causal: true };
+    for kernel in in_floats() {
+        let see = |qkv: &[f32], sequences: &[Sequence]| {
+            let mut out = vec![0.0; qkv.len() / 3];
+            let (rows, place) = (Rows::close(qkv, 3 * width), RowsMut::close(&mut out, width));
+            attend(kernel, rows, place, sequences, shape);
+            out.chunks(width).map(<[f32]>::to_vec).collect::<Vec<_>>()
+        };
+        let found = see(&qkv.concat(), &shared);
+        for sequence in &shared {
+            let copies: Vec<f32> = rows(sequence).iter().flat_map(|row| qkv[*row].clone()).collect();
+            let expected = see(&copies, &Sequence::alike(1, sequence.len()));
+            for (row, expected) in rows(sequence).iter().zip(expected) {
+                let near = found[*row].iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5);
+                assert!(near, "row {row} by {}", kernel.tile);
             }
         }
     }
