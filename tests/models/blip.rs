@@ -1,5 +1,6 @@
 //! BLIP against transformers: the fixtures of `training/fixtures_blip.py`, whole checkpoints and broken ones.
 
+use super::checkpoint::Copy;
 use candle_core::{DType, Device, IndexOp, Tensor};
 use eyeshot::Error;
 use eyeshot::models::{
@@ -332,7 +333,7 @@ fn what_a_checkpoint_cannot_do_is_said() {
 
 #[test]
 fn one_directory_may_match_and_write() {
-    let copy = Copy::of("matcher");
+    let copy = Copy::of("blip/matcher");
     let writer =
         candle_core::safetensors::load(fixtures().join("blip/captioner/model.safetensors"), &Device::Cpu)
             .unwrap();
@@ -340,7 +341,7 @@ fn one_directory_may_match_and_write() {
         let parts = writer.into_iter().filter(|(name, _)| name.starts_with("text_decoder."));
         tensors.extend(parts);
     });
-    let both = copy.load(Matching::Cls).unwrap();
+    let both = loaded(&copy, Matching::Cls).unwrap();
     assert!(both.can_match() && both.can_caption() && !both.can_answer());
     let features = pictures(&both);
     let texts = texts("texts");
@@ -358,60 +359,24 @@ fn older_names_are_known() {
     };
     let expected = wanted(&load("captioner"));
     let head = "text_decoder.cls.predictions";
-    let copy = Copy::of("captioner");
+    let copy = Copy::of("blip/captioner");
     copy.edit_weights(|tensors| {
         let words = tensors["text_decoder.bert.embeddings.word_embeddings.weight"].clone();
         tensors.insert(format!("{head}.decoder.weight"), words);
         let bias = tensors.remove(&format!("{head}.bias")).unwrap();
         tensors.insert(format!("{head}.decoder.bias"), bias);
     });
-    assert_eq!(wanted(&copy.load(Matching::Cls).unwrap()), expected);
+    assert_eq!(wanted(&loaded(&copy, Matching::Cls).unwrap()), expected);
     // Output weights of one's own count, where there are some.
     copy.edit_weights(|tensors| {
         let words = (&tensors[&format!("{head}.decoder.weight")] * -1.0).unwrap();
         tensors.insert(format!("{head}.decoder.weight"), words);
     });
-    assert_ne!(wanted(&copy.load(Matching::Cls).unwrap()), expected);
+    assert_ne!(wanted(&loaded(&copy, Matching::Cls).unwrap()), expected);
 }
 
-/// A checkpoint in a folder of its own, to be broken.
-struct Copy(tempfile::TempDir);
-
-impl Copy {
-    fn of(name: &str) -> Self {
-        let copy = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(fixtures().join("blip").join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-        }
-        Copy(copy)
-    }
-
-    fn load(&self, matching: Matching) -> eyeshot::Result<Blip> {
-        let files = ModelFiles::from_dir("mine", self.0.path()).unwrap();
-        Blip::load(&files, &options(DTypeChoice::F32, matching))
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.0.path().join(file)
-    }
-
-    fn edit(&self, file: &str, edit: impl FnOnce(&mut Value)) {
-        let mut json = serde_json::from_slice(&fs::read(self.path(file)).unwrap()).unwrap();
-        edit(&mut json);
-        fs::write(self.path(file), serde_json::to_vec(&json).unwrap()).unwrap();
-    }
-
-    fn edit_weights(&self, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
-        let path = self.path("model.safetensors");
-        let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
-        edit(&mut tensors);
-        candle_core::safetensors::save(&tensors, &path).unwrap();
-    }
-
-    fn without(&self, tensor: &str) {
-        self.edit_weights(|tensors| drop(tensors.remove(tensor).unwrap()));
-    }
+fn loaded(copy: &Copy, matching: Matching) -> eyeshot::Result<Blip> {
+    Blip::load(&copy.files(), &options(DTypeChoice::F32, matching))
 }
 
 /// How a checkpoint is broken, and the words that the error must hold.
@@ -447,7 +412,7 @@ const BREAKAGES: [Breakage; 14] = [
         |c| c.without("text_encoder.embeddings.LayerNorm.weight"),
         &["text_encoder.embeddings.LayerNorm.weight"],
     ),
-    ("matcher-legacy", |c| fs::remove_file(c.path("vocab.txt")).unwrap(), &["tokenizer.json", "vocab.txt"]),
+    ("matcher-legacy", |c| c.remove("vocab.txt"), &["tokenizer.json", "vocab.txt"]),
     ("matcher-legacy", |c| fs::write(c.path("vocab.txt"), "[PAD]\na\n").unwrap(), &["vocab.txt", "[UNK]"]),
     (
         "matcher",
@@ -477,9 +442,9 @@ const BREAKAGES: [Breakage; 14] = [
 #[test]
 fn a_broken_checkpoint_is_named() {
     for (number, (name, break_it, words)) in BREAKAGES.iter().enumerate() {
-        let copy = Copy::of(name);
+        let copy = Copy::of(&format!("blip/{name}"));
         break_it(&copy);
-        let error = match copy.load(Matching::Cls) {
+        let error = match loaded(&copy, Matching::Cls) {
             Err(error @ Error::Model { .. }) => error.to_string(),
             Err(other) => panic!("breakage {number}: {other:?}"),
             Ok(_) => panic!("breakage {number} of {name} was not noticed"),
@@ -507,12 +472,12 @@ fn check_runs_every_kind() {
 
 #[test]
 fn what_is_not_a_number_is_said() {
-    let copy = Copy::of("matcher");
+    let copy = Copy::of("blip/matcher");
     copy.edit_weights(|tensors| {
         let bad = (&tensors["itm_head.bias"] * f64::NAN).unwrap();
         tensors.insert("itm_head.bias".into(), bad);
     });
-    let blip = copy.load(Matching::Cls).unwrap();
+    let blip = loaded(&copy, Matching::Cls).unwrap();
     let features = pictures(&blip);
     assert!(matches!(blip.matches(&[(&features[0], "a dog")]), Err(Error::Compute { .. })));
 }

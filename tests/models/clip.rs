@@ -1,5 +1,6 @@
 //! CLIP against transformers: the fixtures of `training/fixtures.py`, whole checkpoints and broken ones.
 
+use super::checkpoint::Copy;
 use candle_core::{DType, Device, IndexOp, Tensor};
 use eyeshot::Error;
 use eyeshot::models::clip::TokenBatch;
@@ -206,7 +207,7 @@ fn fingerprints_tell_models_apart_and_copies_not() {
         assert_eq!(print.len(), 16);
         assert!(!prints[..at].contains(print), "{prints:?}");
     }
-    let copy = Copy::of("gelu");
+    let copy = Copy::of("clip/gelu");
     let copied = Clip::load(&copy.files(), &options(DTypeChoice::F16)).unwrap();
     assert_eq!(copied.fingerprint(), prints[0]);
     copy.edit("config.json", |json| json["text_config"]["layer_norm_eps"] = 1e-5.into());
@@ -245,50 +246,11 @@ fn older_configs_say_the_same_otherwise() {
         ("nulls", |json, section| json[section]["num_channels"] = serde_json::Value::Null),
     ];
     for (what, edit) in edits {
-        let copy = Copy::of("gelu");
+        let copy = Copy::of("clip/gelu");
         copy.edit("config.json", |json| sections.iter().for_each(|section| edit(json, section)));
         let clip = Clip::load(&copy.files(), &options(DTypeChoice::F32)).unwrap();
         check(what, &clip.embed_texts(&expected.texts()).unwrap(), &expected.unit("text_embeds"), UNIT);
         check(what, &clip.embed_pixels(&expected.pixels()).unwrap(), &expected.unit("image_embeds"), UNIT);
-    }
-}
-
-/// A checkpoint in a folder of its own, to be broken.
-struct Copy(tempfile::TempDir);
-
-impl Copy {
-    fn of(name: &str) -> Self {
-        let copy = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(fixtures().join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-        }
-        Copy(copy)
-    }
-
-    fn files(&self) -> ModelFiles {
-        ModelFiles::from_dir("mine", self.0.path()).unwrap()
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.0.path().join(file)
-    }
-
-    fn edit(&self, file: &str, edit: impl FnOnce(&mut serde_json::Value)) {
-        let mut json = serde_json::from_slice(&fs::read(self.path(file)).unwrap()).unwrap();
-        edit(&mut json);
-        fs::write(self.path(file), serde_json::to_vec(&json).unwrap()).unwrap();
-    }
-
-    fn edit_weights(&self, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
-        let path = self.path("model.safetensors");
-        let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
-        edit(&mut tensors);
-        candle_core::safetensors::save(&tensors, &path).unwrap();
-    }
-
-    fn remove(&self, file: &str) {
-        fs::remove_file(self.path(file)).unwrap();
     }
 }
 
@@ -368,7 +330,7 @@ fn zeros(shape: (usize, usize)) -> Tensor {
 #[test]
 fn a_broken_checkpoint_is_named() {
     for (number, (name, break_it, words)) in BREAKAGES.iter().enumerate() {
-        let copy = Copy::of(name);
+        let copy = Copy::of(&format!("clip/{name}"));
         break_it(&copy);
         let error = match Clip::load(&copy.files(), &options(DTypeChoice::F32)) {
             Err(error @ Error::Model { .. }) => error.to_string(),
@@ -383,7 +345,7 @@ fn a_broken_checkpoint_is_named() {
 
 #[test]
 fn numbers_that_are_not_finite_are_refused() {
-    let copy = Copy::of("gelu");
+    let copy = Copy::of("clip/gelu");
     copy.edit_weights(|t| drop(t.insert("text_projection.weight".into(), (zeros((24, 32)) / 0.0).unwrap())));
     let clip = Clip::load(&copy.files(), &options(DTypeChoice::F32)).unwrap();
     assert!(matches!(clip.embed_texts(&["a dog"]), Err(Error::Compute { .. })));
@@ -399,7 +361,7 @@ fn check_reports_every_tensor() {
         report.tensors.iter().map(|row| row.expected.iter().flatten().product::<usize>()).sum();
     assert_eq!(report.parameters, numbers as u64);
 
-    let copy = Copy::of("gelu");
+    let copy = Copy::of("clip/gelu");
     copy.edit_weights(|t| {
         t.remove("vision_model.embeddings.class_embedding");
         t.insert("visual_projection.weight".into(), zeros((24, 39)));

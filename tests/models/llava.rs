@@ -1,5 +1,6 @@
 //! LLaVA against transformers: the fixtures of `training/fixtures_llava.py`, and checkpoints in other layouts, packed or broken.
 
+use super::checkpoint::Copy;
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use candle_core::{DType, Device, IndexOp, Tensor};
 use eyeshot::Error;
@@ -375,68 +376,20 @@ fn a_picture_takes_as_many_tokens_as_said() {
     assert_eq!(seen[0].tokens(), llava.image_tokens((3000, 1), true));
 }
 
-/// A checkpoint in a folder of its own, to be changed.
-struct Copy(tempfile::TempDir);
-
-impl Copy {
-    fn of(name: &str) -> Self {
-        let copy = tempfile::tempdir().unwrap();
-        copy_all(&fixtures().join("llava").join(name), copy.path());
-        Copy(copy)
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.0.path().join(file)
-    }
-
-    fn load(&self) -> eyeshot::Result<Llava> {
-        Llava::load(&resolve(self.0.path()), &options())
-    }
-
-    fn edit(&self, file: &str, edit: impl FnOnce(&mut serde_json::Value)) {
-        let mut json = serde_json::from_slice(&fs::read(self.path(file)).unwrap()).unwrap();
-        edit(&mut json);
-        fs::write(self.path(file), serde_json::to_vec(&json).unwrap()).unwrap();
-    }
-
-    /// All weights in one file, after `edit`.
-    fn edit_weights(&self, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
-        let mut tensors = self.weights();
-        edit(&mut tensors);
-        candle_core::safetensors::save(&tensors, self.path("model.safetensors")).unwrap();
-    }
-
-    fn weights(&self) -> HashMap<String, Tensor> {
-        let files = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
-        let weights = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("model"));
-        let weights = weights.filter(|path| path.extension().unwrap() == "safetensors");
-        weights.flat_map(|path| candle_core::safetensors::load(path, &Device::Cpu).unwrap()).collect()
-    }
-
-    fn rename(&self, rules: &[(&str, &str)]) {
-        self.edit_weights(|tensors| {
-            *tensors = tensors
-                .drain()
-                .map(|(name, tensor)| {
-                    let rule = rules.iter().find(|(old, _)| name.starts_with(old));
-                    (rule.map_or(name.clone(), |(old, new)| name.replacen(old, new, 1)), tensor)
-                })
-                .collect();
-        });
-    }
+fn loaded(copy: &Copy) -> eyeshot::Result<Llava> {
+    Llava::load(&resolve(copy.dir()), &options())
 }
 
-fn copy_all(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            fs::create_dir(&target).unwrap();
-            copy_all(&path, &target);
-        } else {
-            fs::copy(&path, &target).unwrap();
-        }
-    }
+fn rename(copy: &Copy, rules: &[(&str, &str)]) {
+    copy.edit_weights(|tensors| {
+        *tensors = tensors
+            .drain()
+            .map(|(name, tensor)| {
+                let rule = rules.iter().find(|(old, _)| name.starts_with(old));
+                (rule.map_or(name.clone(), |(old, new)| name.replacen(old, new, 1)), tensor)
+            })
+            .collect();
+    });
 }
 
 fn check_logits(what: &str, llava: &Llava, tolerance: f32) {
@@ -448,24 +401,27 @@ fn check_logits(what: &str, llava: &Llava, tolerance: f32) {
 
 #[test]
 fn names_of_all_years_are_known() {
-    let newer = Copy::of("vicuna");
-    newer.rename(&[
-        ("language_model.model.", "model.language_model."),
-        ("language_model.lm_head.", "lm_head."),
-        ("vision_tower.vision_model.", "model.vision_tower."),
-        ("multi_modal_projector.", "model.multi_modal_projector."),
-    ]);
-    check_logits("newer names", &newer.load().unwrap(), LOGITS);
-    let wrapped = Copy::of("vicuna");
-    wrapped.rename(&[("vision_tower.vision_model.", "model.vision_tower.vision_model.")]);
-    check_logits("names in between", &wrapped.load().unwrap(), LOGITS);
+    let newer = Copy::of("llava/vicuna");
+    rename(
+        &newer,
+        &[
+            ("language_model.model.", "model.language_model."),
+            ("language_model.lm_head.", "lm_head."),
+            ("vision_tower.vision_model.", "model.vision_tower."),
+            ("multi_modal_projector.", "model.multi_modal_projector."),
+        ],
+    );
+    check_logits("newer names", &loaded(&newer).unwrap(), LOGITS);
+    let wrapped = Copy::of("llava/vicuna");
+    rename(&wrapped, &[("vision_tower.vision_model.", "model.vision_tower.vision_model.")]);
+    check_logits("names in between", &loaded(&wrapped).unwrap(), LOGITS);
 }
 
 #[test]
 fn the_authors_layout_is_the_same_model() {
-    let copy = Copy::of("original");
+    let copy = Copy::of("llava/original");
     fs::copy(fixtures().join("llava/vicuna/chat_template.json"), copy.path("chat_template.json")).unwrap();
-    let llava = copy.load().unwrap();
+    let llava = loaded(&copy).unwrap();
     check_logits("original", &llava, LOGITS);
     for case in Case::all("vicuna") {
         let (text, ids, _) = run(case.start(&llava, &greedy(NEW)));
@@ -485,9 +441,9 @@ fn the_authors_layout_is_the_same_model() {
 
 #[test]
 fn pictures_are_padded_to_squares_on_request() {
-    let copy = Copy::of("original");
+    let copy = Copy::of("llava/original");
     copy.edit("config.json", |json| json["image_aspect_ratio"] = "pad".into());
-    let llava = copy.load().unwrap();
+    let llava = loaded(&copy).unwrap();
     let wide = picture("75x40");
     let ground = image::Rgb([122, 116, 104]);
     let mut square = image::RgbImage::from_pixel(75, 75, ground);
@@ -611,18 +567,18 @@ fn write_gguf(copy: &Copy, file: &str, packing: GgmlDType) {
 #[test]
 fn a_gguf_beside_the_checkpoint_is_its_language_model() {
     for (packing, tolerance) in [(GgmlDType::F32, LOGITS), (GgmlDType::F16, LOGITS), (GgmlDType::Q8_0, 0.1)] {
-        let copy = Copy::of("vicuna");
+        let copy = Copy::of("llava/vicuna");
         write_gguf(&copy, "language.gguf", packing);
         // Only the file's weights can be right: those of the checkpoint are gone.
         copy.edit_weights(|tensors| tensors.retain(|name, _| !name.starts_with("language_model.")));
-        check_logits(&format!("{packing:?}"), &copy.load().unwrap(), tolerance);
+        check_logits(&format!("{packing:?}"), &loaded(&copy).unwrap(), tolerance);
         write_gguf_twice(&copy);
     }
 }
 
 fn write_gguf_twice(copy: &Copy) {
     fs::copy(copy.path("language.gguf"), copy.path("other.gguf")).unwrap();
-    let error = copy.load().err().unwrap().to_string();
+    let error = loaded(copy).err().unwrap().to_string();
     assert!(error.contains("language.gguf") && error.contains("other.gguf"), "{error}");
 }
 
@@ -651,11 +607,7 @@ const BREAKAGES: [Breakage; 14] = [
         |c| c.edit("config.json", |j| j["text_config"]["num_key_value_heads"] = 4.into()),
         &["layers.0.self_attn.k_proj.weight", "[32, 48]", "[64, 48]"],
     ),
-    (
-        "original",
-        |c| fs::remove_file(c.path("tokenizer.model")).unwrap(),
-        &["tokenizer.json", "tokenizer.model"],
-    ),
+    ("original", |c| c.remove("tokenizer.model"), &["tokenizer.json", "tokenizer.model"]),
     ("original", |c| fs::write(c.path("tokenizer.model"), [9, 9]).unwrap(), &["tokenizer.model"]),
     (
         "vicuna",
@@ -693,9 +645,9 @@ const BREAKAGES: [Breakage; 14] = [
 #[test]
 fn broken_checkpoints_say_what_is_wrong() {
     for (name, breaking, words) in BREAKAGES {
-        let copy = Copy::of(name);
+        let copy = Copy::of(&format!("llava/{name}"));
         breaking(&copy);
-        let error = match copy.load() {
+        let error = match loaded(&copy) {
             Ok(_) => panic!("{name} loaded, though it lacks {words:?}"),
             Err(error) => error,
         };
@@ -712,9 +664,9 @@ fn check_reports_every_tensor() {
         assert!(report.runs(), "{name}: {:?}", report.problems);
         assert!(report.tensors.iter().all(|row| row.fits() && row.expected.is_some()), "{name}");
     }
-    let copy = Copy::of("vicuna");
+    let copy = Copy::of("llava/vicuna");
     copy.edit_weights(|t| t.retain(|name, _| !name.starts_with("multi_modal_projector.linear_2")));
-    let report = models::check(&resolve(copy.0.path()), &options()).unwrap();
+    let report = models::check(&resolve(copy.dir()), &options()).unwrap();
     assert_eq!(report.problems.len(), 2, "{:?}", report.problems);
 }
 
@@ -723,8 +675,8 @@ fn fingerprints_tell_models_apart_and_copies_not() {
     let prints: Vec<_> =
         ["vicuna", "mistral", "original"].map(|name| load(name).fingerprint().to_owned()).to_vec();
     assert!(prints[0] != prints[1] && prints[1] != prints[2] && prints[0] != prints[2]);
-    let copy = Copy::of("original");
-    assert_eq!(copy.load().unwrap().fingerprint(), prints[2]);
+    let copy = Copy::of("llava/original");
+    assert_eq!(loaded(&copy).unwrap().fingerprint(), prints[2]);
     copy.edit("tower/config.json", |json| json["vision_config"]["layer_norm_eps"] = 1e-6.into());
-    assert_ne!(copy.load().unwrap().fingerprint(), prints[2]);
+    assert_ne!(loaded(&copy).unwrap().fingerprint(), prints[2]);
 }

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod blip;
+mod checkpoint;
 mod clip;
 mod hub;
 mod int8;
