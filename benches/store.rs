@@ -6,7 +6,7 @@
 //! ingestion writes them. Times are CPU seconds of this process where the system tells them, else seconds.
 
 use eyeshot::store::{Batch, CollectionRecord, SpaceRecord, Store};
-use eyeshot::types::{ItemId, Modality};
+use eyeshot::types::{Codes, ItemId, Modality};
 use std::path::Path;
 use std::time::Instant;
 
@@ -70,7 +70,14 @@ fn in_store(vectors: u32, dim: usize, f16: u64) {
     let store = Store::open(home.path()).unwrap();
     let mut batch = Batch::default();
     let (model, fingerprint) = ("m".to_owned(), "f".to_owned());
-    let spaces = vec![SpaceRecord { id: SPACE, modality: Modality::Image, model, fingerprint, dim }];
+    let spaces = vec![SpaceRecord {
+        id: SPACE,
+        modality: Modality::Image,
+        model,
+        fingerprint,
+        dim,
+        codes: Codes::Int8,
+    }];
     batch.put_collection(&CollectionRecord { id: 2, name: "c".into(), spaces, shadow: vec![] }).unwrap();
     store.commit(batch).unwrap();
     for first in (0..vectors).step_by(BATCH as usize) {

@@ -188,7 +188,9 @@ fn print(info: &Info, json: bool) -> Result<()> {
     for (space, role) in info.spaces.iter().map(|space| (space, "")).chain(shadow) {
         let (vectors, modality) = (space.vectors, space.modality);
         let (dim, model) = (space.dim, &space.model);
-        output::text(format!("  {modality:<8} {vectors:>8} vectors of {dim} from {model}{role}"))?;
+        let codes =
+            if space.codes.is_default() { String::new() } else { format!(", {} in memory", space.codes) };
+        output::text(format!("  {modality:<8} {vectors:>8} vectors of {dim} from {model}{codes}{role}"))?;
     }
     Ok(())
 }

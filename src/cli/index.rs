@@ -4,15 +4,15 @@ use super::args::{Bounds, Matching, Named, Shared};
 use super::progress::{Downloads, Work};
 use super::{Outcome, output, stages};
 use crate::engine::{
-    CAPTIONER, Collection, DEFAULT_MODEL, Describer, Engine, MATCHER, Patience, Shadow, load_captioner,
-    load_matcher,
+    CAPTIONER, Collection, DEFAULT_MODEL, Describer, Engine, MATCHER, NewCollection, Patience, Shadow,
+    load_captioner, load_matcher,
 };
 use crate::error::{Error, Result};
 use crate::ingest::{
     self, Cancel, Captioned, Captions, ErrorReport, Event, FORMS, Failed, IndexOptions, Items, Reporter,
     Shard, Source, Summary, Watch,
 };
-use crate::types::uri;
+use crate::types::{Codes, uri};
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -58,6 +58,9 @@ pub(super) struct IndexVerb {
     /// The model of a new collection, or of a new shadow: a Hugging Face id, an OpenCLIP name, a directory, or demo (knows emoji scenes only)
     #[arg(long, value_name = "M", env = "EYESHOT_MODEL")]
     model: Option<String>,
+    /// How a new collection keeps vectors in memory: int8, or int4 for two thirds of it, which finds less of what is nearest
+    #[arg(long, value_name = "CODES", env = "EYESHOT_CODES", conflicts_with = "shadow")]
+    codes: Option<Codes>,
     /// Where captions come from; several with commas
     #[arg(long, value_enum, env = "EYESHOT_CAPTIONS", value_delimiter = ',', default_value = "sidecar")]
     captions: Vec<CaptionsName>,
@@ -200,7 +203,7 @@ impl IndexVerb {
 
     /// The collection; for a run that only looks, one in a folder that goes away where there is none yet.
     fn collection(&self, shared: &Shared) -> Result<(Engine, Arc<Collection>, Option<TempDir>)> {
-        let (name, model) = (&self.named.collection, self.model.as_deref());
+        let name = &self.named.collection;
         let engine = shared.engine()?;
         let missing = self.dry_run && matches!(engine.collection(name), Err(Error::NotFound { .. }));
         let (engine, gone) = match missing {
@@ -212,7 +215,8 @@ impl IndexVerb {
         };
         let collection = match self.shadow {
             true => engine.collection(name)?,
-            false => engine.collection_or_new(name, model)?,
+            false => engine
+                .collection_or_new(name, NewCollection { model: self.model.as_deref(), codes: self.codes })?,
         };
         Ok((engine, collection, gone))
     }

@@ -18,7 +18,7 @@ use super::timing::{Timed, Timing};
 use crate::error::{Error, Result};
 use crate::models::Pixels;
 use crate::store::{Batch, CollectionRecord, Manifest, SpaceRecord, Store};
-use crate::types::{ContentHash, Item, ItemId, Modality};
+use crate::types::{Codes, ContentHash, Item, ItemId, Modality};
 use image::RgbImage;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,6 +105,9 @@ pub struct SpaceInfo {
     pub dim: usize,
     /// How many.
     pub vectors: usize,
+    /// How they are kept in memory.
+    #[serde(skip_serializing_if = "Codes::is_default")]
+    pub codes: Codes,
 }
 
 /// What a collection has done since it was opened, and what its spaces are like.
@@ -262,6 +265,19 @@ impl Collection {
     /// What answers questions about its pictures, loaded when first asked for.
     pub(super) fn answerer(&self) -> Result<Arc<AnyAnswerer>> {
         self.encoders.answerer(self.model())
+    }
+
+    /// That it keeps vectors so.
+    pub(super) fn check_codes(&self, codes: Codes) -> Result<()> {
+        let own = self.images.record.codes;
+        if codes == own {
+            return Ok(());
+        }
+        let what = format!("codes {codes} for collection {:?}, which keeps {own}", self.name());
+        Err(Error::invalid(
+            what,
+            "codes are chosen when a collection is made: leave them out, or name another collection",
+        ))
     }
 
     /// That `model` is the one that made the vectors, by name or by its files' content.

@@ -87,6 +87,7 @@ pub use upsert::{Embedded, Fresh, NewItem};
 
 use crate::error::{Error, Result};
 use crate::store::{Batch, CollectionRecord, Store};
+use crate::types::Codes;
 use encoders::Encoders;
 use space::Space;
 use std::collections::HashMap;
@@ -119,6 +120,21 @@ pub struct Serving {
     pub refetch: Refetch,
     /// What decoding one picture may take.
     pub limits: decode::Limits,
+}
+
+/// What a new collection is to be like; as usual, where nothing is named. A model alone will do: `Some("demo").into()`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewCollection<'a> {
+    /// The model that embeds.
+    pub model: Option<&'a str>,
+    /// How vectors are kept in memory.
+    pub codes: Option<Codes>,
+}
+
+impl<'a> From<Option<&'a str>> for NewCollection<'a> {
+    fn from(model: Option<&'a str>) -> Self {
+        NewCollection { model, codes: None }
+    }
 }
 
 /// A data directory and its collections.
@@ -186,16 +202,21 @@ impl Engine {
         locked(&self.open).get(name).cloned()
     }
 
-    /// The collection of that name, made with `model` where there is none.
+    /// The collection of that name, made as `new` says where there is none.
     ///
-    /// Where there is one, `model` must be the one that made its vectors, by name or by its files' content.
-    pub fn collection_or_new(&self, name: &str, model: Option<&str>) -> Result<Arc<Collection>> {
+    /// Where there is one, the model must be the one that made its vectors, by name or by its files' content, and the codes
+    /// must be its own.
+    pub fn collection_or_new<'a>(
+        &self,
+        name: &str,
+        new: impl Into<NewCollection<'a>>,
+    ) -> Result<Arc<Collection>> {
+        let new = new.into();
         check_name(name)?;
-        self.create_where_missing(name, model.unwrap_or(DEFAULT_MODEL))?;
+        self.create_where_missing(name, &new)?;
         let collection = self.collection(name)?;
-        if let Some(model) = model {
-            collection.check_model(model)?;
-        }
+        new.model.map_or(Ok(()), |model| collection.check_model(model))?;
+        new.codes.map_or(Ok(()), |codes| collection.check_codes(codes))?;
         Ok(collection)
     }
 
@@ -203,9 +224,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Exists`] where there is one.
-    pub fn create_collection(&self, name: &str, model: Option<&str>) -> Result<Arc<Collection>> {
+    pub fn create_collection<'a>(
+        &self,
+        name: &str,
+        new: impl Into<NewCollection<'a>>,
+    ) -> Result<Arc<Collection>> {
         check_name(name)?;
-        match self.create_where_missing(name, model.unwrap_or(DEFAULT_MODEL))? {
+        match self.create_where_missing(name, &new.into())? {
             true => self.collection(name),
             false => Err(Error::Exists { kind: "collection", name: name.to_owned() }),
         }
@@ -313,17 +338,18 @@ impl Engine {
     }
 
     /// Whether it was made now.
-    fn create_where_missing(&self, name: &str, model: &str) -> Result<bool> {
+    fn create_where_missing(&self, name: &str, new: &NewCollection) -> Result<bool> {
         let _making = locked(&self.making);
         if self.store.collection(name)?.is_some() {
             return Ok(false);
         }
-        self.create(name, &self.encoders.get(model)?.encoder)?;
+        let model = self.encoders.get(new.model.unwrap_or(DEFAULT_MODEL))?;
+        self.create(name, &model.encoder, new.codes.unwrap_or_default())?;
         Ok(true)
     }
 
-    fn create(&self, name: &str, encoder: &Encoder) -> Result<()> {
-        let spaces = Space::records(&self.store, encoder)?;
+    fn create(&self, name: &str, encoder: &Encoder, codes: Codes) -> Result<()> {
+        let spaces = Space::records(&self.store, encoder, codes)?;
         let (id, name, shadow) = (self.store.next_number()?, name.to_owned(), vec![]);
         let record = CollectionRecord { id, name, spaces, shadow };
         let mut batch = Batch::default();

@@ -79,6 +79,6 @@ fn fuse(lists: &[Vec<ItemId>]) -> Vec<ItemId> {
     fused.into_iter().map(|(id, _)| id).collect()
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }

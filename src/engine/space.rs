@@ -5,10 +5,11 @@ use super::encoders::Encoder;
 use super::guides::guides;
 use super::owners::Owners;
 use super::recall::{Check, Tally};
+use super::sides::dot;
 use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, QueryKind, SearchOptions};
 use crate::store::{SpaceRecord, Store, VectorRecord};
-use crate::types::{ItemId, Modality};
+use crate::types::{Codes, ItemId, Modality};
 use roaring::RoaringBitmap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -35,7 +36,7 @@ pub(super) struct Vectors {
 
 impl Space {
     /// Records of new spaces for an encoder's vectors, of pictures and of captions.
-    pub fn records(store: &Store, encoder: &Encoder) -> Result<Vec<SpaceRecord>> {
+    pub fn records(store: &Store, encoder: &Encoder, codes: Codes) -> Result<Vec<SpaceRecord>> {
         let record = |modality| -> Result<SpaceRecord> {
             Ok(SpaceRecord {
                 id: store.next_number()?,
@@ -43,6 +44,7 @@ impl Space {
                 model: encoder.name().to_owned(),
                 fingerprint: encoder.fingerprint().to_owned(),
                 dim: encoder.dim(),
+                codes,
             })
         };
         Ok(vec![record(Modality::Image)?, record(Modality::Caption)?])
@@ -50,7 +52,8 @@ impl Space {
 
     /// Fills a space with what the store holds.
     pub fn open(store: &Arc<Store>, record: SpaceRecord) -> Result<Self> {
-        Self::open_with(store, record, Params::default())
+        let params = Params { codes: record.codes, ..Params::default() };
+        Self::open_with(store, record, params)
     }
 
     fn open_with(store: &Arc<Store>, record: SpaceRecord, params: Params) -> Result<Self> {
@@ -170,7 +173,36 @@ impl Space {
 
     /// The nearest items, best first, each once, with the cosine of its best vector.
     pub fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<(ItemId, f32)>> {
-        self.vectors.search(query, k, options)
+        match options.exact && !self.record.codes.is_default() {
+            true => self.search_kept(query, k, options),
+            false => self.vectors.search(query, k, options),
+        }
+    }
+
+    /// The same where codes are too short to tell which is the nearest: what comes near by them is compared as the store keeps it.
+    fn search_kept(
+        &self,
+        query: &[f32],
+        k: usize,
+        options: &SearchOptions<'_>,
+    ) -> Result<Vec<(ItemId, f32)>> {
+        let near = SearchOptions { threshold: None, ..*options };
+        let found = self.vectors.search(query, 4 * k + 100, &near)?;
+        let norm = dot(query, query).sqrt();
+        let mut scored = Vec::with_capacity(found.len());
+        for (item, _) in found {
+            let mut best: Option<f32> = None;
+            for slot in self.slots_of(item) {
+                let Some(kept) = self.store.vector(self.record.id, slot)? else { continue };
+                let cosine = dot(query, &kept.vector) / (norm * dot(&kept.vector, &kept.vector).sqrt());
+                best = Some(best.map_or(cosine, |best| best.max(cosine)));
+            }
+            scored.extend(best.map(|score| (item, score)));
+        }
+        scored.retain(|(_, score)| options.threshold.is_none_or(|least| *score >= least));
+        scored.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        scored.truncate(k);
+        Ok(scored)
     }
 
     /// What a scan shall say to a search that found `found`; None where scans are all that there is.
@@ -222,8 +254,8 @@ impl Space {
 
     /// What it is, for those who ask what a collection holds.
     pub fn info(&self) -> SpaceInfo {
-        let SpaceRecord { model, modality, dim, .. } = self.record.clone();
-        SpaceInfo { model, modality, dim, vectors: self.len() }
+        let SpaceRecord { model, modality, dim, codes, .. } = self.record.clone();
+        SpaceInfo { model, modality, dim, vectors: self.len(), codes }
     }
 
     /// How many vectors it holds.
@@ -309,142 +341,4 @@ fn without_graph(store: &Store, record: &SpaceRecord, params: &Params, owners: &
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::recall::Watch;
-    use super::*;
-    use crate::store::{Batch, CollectionRecord};
-
-    const DIM: usize = 8;
-
-    fn vector(n: u32) -> Vec<f32> {
-        let number = |i: u32| ((n * 97 + i * 31) * (n + 7 * i + 3) % 1009) as f32 - 504.0;
-        crate::store::kept(&(0..DIM as u32).map(number).collect::<Vec<f32>>())
-    }
-
-    /// Those that guide and those that do not share no vector, and leave none out.
-    #[test]
-    fn some_never_guide() {
-        let home = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(home.path()).unwrap());
-        let record = SpaceRecord {
-            id: store.next_number().unwrap(),
-            modality: Modality::Caption,
-            model: "m".into(),
-            fingerprint: "f".into(),
-            dim: DIM,
-        };
-        let space = Space::open(&store, record).unwrap();
-        let rows: Vec<_> = (0..500).map(|n| (n, ItemId(n.into()), vector(n))).collect();
-        space.add(&rows).unwrap();
-        let (some, others) = (space.sample(1000, guides), space.sample(1000, |slot| !guides(slot)));
-        assert!(some.len() + others.len() == 500 && !others.is_empty());
-        assert!(others.iter().all(|other| !some.contains(other)));
-        assert_eq!(space.sample(10, guides).len(), 10);
-    }
-
-    /// A graph is stored when it is built, taken up at the next opening, and done without where it is damaged.
-    #[test]
-    fn graphs_outlive_the_process() {
-        let home = tempfile::tempdir().unwrap();
-        let modality = Modality::Image;
-        let record = SpaceRecord { id: 1, modality, model: "m".into(), fingerprint: "f".into(), dim: DIM };
-        let params = Params { scan_below: 100, tail_limit: 50, ..Params::default() };
-        let open = || {
-            let store = Arc::new(Store::open(home.path()).unwrap());
-            let space = Space::open_with(&store, record.clone(), params.clone()).unwrap();
-            (store, space)
-        };
-        let put = |store: &Store, space: &Space, slots: std::ops::Range<u32>| {
-            let rows: Vec<_> = slots.map(|n| (n, ItemId(n.into()), vector(n))).collect();
-            let mut batch = Batch::default();
-            rows.iter().for_each(|(slot, item, v)| batch.put_vector(1, *slot, *item, v));
-            store.commit(batch).unwrap();
-            space.add(&rows).unwrap();
-        };
-        let check = |space: &Space, gone: &[u64]| {
-            for n in (0..320).step_by(29) {
-                let found = space.search(&vector(n), 1, &SearchOptions::default()).unwrap();
-                let exact = SearchOptions { exact: true, ..SearchOptions::default() };
-                assert_eq!(found, space.search(&vector(n), 1, &exact).unwrap());
-                assert!(gone.contains(&n.into()) || found[0].1 > 0.999, "{n}: {found:?}");
-                assert!(!gone.contains(&found[0].0.0), "{n} is gone");
-            }
-        };
-        let (store, space) = open();
-        let mut batch = Batch::default();
-        let collection =
-            CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()], shadow: vec![] };
-        batch.put_collection(&collection).unwrap();
-        store.commit(batch).unwrap();
-        put(&store, &space, 0..300);
-        space.settle().unwrap();
-        assert!(store.graph(1).unwrap().is_some());
-        // What changes after the graph was stored.
-        let mut batch = Batch::default();
-        batch.remove_vector(1, 29);
-        store.commit(batch).unwrap();
-        space.remove(&[29]);
-        put(&store, &space, 300..320);
-        check(&space, &[29]);
-        drop((store, space));
-
-        let (store, space) = open();
-        let health = space.vectors.index.health();
-        assert_eq!((health.vectors, health.tail, health.unreachable), (319, 20, 0), "linked as it was");
-        check(&space, &[29]);
-        store.put_graph(1, 0, |out| out.write_all(b"not a graph")).unwrap();
-        drop((store, space));
-
-        let (_store, space) = open();
-        space.settle().unwrap();
-        check(&space, &[29]);
-        assert_eq!(space.len(), 319);
-    }
-
-    /// What a scan tells of a graph's answer: all of it right, a miss in ten, and no graph to speak of.
-    #[test]
-    fn answers_are_checked_behind_their_back() {
-        let home = tempfile::tempdir().unwrap();
-        let modality = Modality::Image;
-        let record = SpaceRecord { id: 1, modality, model: "m".into(), fingerprint: "f".into(), dim: DIM };
-        let params = Params { scan_below: 100, tail_limit: 50, ..Params::default() };
-        let store = Arc::new(Store::open(home.path()).unwrap());
-        let mut batch = Batch::default();
-        let collection =
-            CollectionRecord { id: 2, name: "c".into(), spaces: vec![record.clone()], shadow: vec![] };
-        batch.put_collection(&collection).unwrap();
-        store.commit(batch).unwrap();
-        let space = Space::open_with(&store, record, params).unwrap();
-        let (watch, options) = (Watch::default(), SearchOptions::default());
-        watch.set(1.0);
-        let checked = |k: usize, allowed: Option<&RoaringBitmap>, spoil: bool, wanted: u64| {
-            let options = SearchOptions { allowed, ..SearchOptions::default() };
-            let mut found = space.search(&vector(7), k, &options).unwrap();
-            if spoil {
-                found.remove(0);
-                found.push(*space.search(&vector(7), k + 1, &options).unwrap().last().unwrap());
-            }
-            space.check(&vector(7), k, &options, &found).into_iter().for_each(|check| watch.offer(check));
-            let began = std::time::Instant::now();
-            while space.tally.read().count < wanted && began.elapsed().as_secs() < 20 {
-                std::thread::yield_now();
-            }
-            space.tally.read()
-        };
-        let rows: Vec<_> = (0..300).map(|n| (n, ItemId(n.into()), vector(n))).collect();
-        space.add(&rows[..20]).unwrap();
-        assert!(space.check(&vector(7), 10, &options, &[]).is_none(), "scans are right");
-        space.add(&rows[20..]).unwrap();
-        space.settle().unwrap();
-        assert_eq!(checked(10, None, false, 1).buckets, [0, 0, 0, 0, 0, 1]);
-        assert_eq!(checked(25, None, false, 2).buckets, [0, 0, 0, 0, 0, 2], "the ten best of more");
-        assert_eq!(checked(10, None, true, 3).buckets, [0, 0, 0, 0, 1, 2], "one of ten is missing");
-        let few: RoaringBitmap = (100..104).collect();
-        assert_eq!(
-            checked(10, Some(&few), false, 4).buckets,
-            [0, 0, 0, 0, 1, 3],
-            "four are all that there are"
-        );
-        assert!((space.state().recalled.sum - 3.9).abs() < 1e-6);
-    }
-}
+mod tests;

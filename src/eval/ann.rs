@@ -7,6 +7,7 @@
 use super::npy::{self, Array};
 use crate::error::{Error, Result};
 use crate::index::{Index, Neighbor, Params, SearchOptions};
+use crate::types::Codes;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub ef: Vec<usize>,
     /// Threads that search at the same time.
     pub threads: usize,
+    /// How vectors are kept in memory.
+    pub codes: Codes,
 }
 
 /// One breadth.
@@ -81,7 +84,7 @@ pub fn run(settings: &Settings, json: bool, out: &mut dyn Write) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
     let pool = pool.map_err(|e| Error::Compute { reason: e.to_string() })?;
     let right = data.right(settings.k);
-    let (index, built) = data.build()?;
+    let (index, built) = data.build(settings.codes)?;
     let efs = if settings.ef.is_empty() { vec![index.health().ef] } else { settings.ef.clone() };
     for ef in efs {
         let row = pool.install(|| data.measure(&index, settings.k, ef, &right))?;
@@ -172,10 +175,11 @@ impl Data {
         right.concat()
     }
 
-    fn build(&self) -> Result<(Index, Built)> {
+    fn build(&self, codes: Codes) -> Result<(Index, Built)> {
+        let params = Params { codes, ..Params::default() };
         let dim = self.base.columns;
         let start = cpu_time::ProcessTime::now();
-        let index = Index::new(dim, Params::default())?;
+        let index = Index::new(dim, params.clone())?;
         let items: Vec<(u32, &[f32])> = (0..).zip(self.base.iter()).collect();
         index.insert_many(&items)?;
         if let Some(samples) = &self.samples {
@@ -188,7 +192,7 @@ impl Data {
         let graph = index.graph_bytes();
         let (open, open_cpu) = (Instant::now(), cpu_time::ProcessTime::now());
         if let Some(graph) = &graph {
-            let again = Index::from_parts(dim, Params::default(), graph, items.iter().copied())?;
+            let again = Index::from_parts(dim, params, graph, items.iter().copied())?;
             again.search(self.queries.row(0), 1, &SearchOptions::default())?;
         }
         let (open_s, open_cpu_s) = (open.elapsed().as_secs_f64(), open_cpu.elapsed().as_secs_f64());

@@ -21,7 +21,7 @@ pub fn link(
     let chosen: Vec<Vec<u32>> = batch
         .par_iter()
         .map_init(Pruner::default, |pruner, &node| {
-            let query = Query::of_row(layer.nodes.rough(node));
+            let query = layer.nodes.query(node);
             let mut found = scratches.with(|scratch| {
                 layer.walk(&query, &entries(&query), ef, scratch);
                 candidates(&scratch.pool, node).collect::<Vec<_>>()
@@ -48,7 +48,7 @@ fn link_back(layer: &Layer, sources: &[(u32, u32)], pruner: &mut Pruner) {
     let before = links.len();
     links.extend(sources.iter().map(|s| s.1).filter(|s| !links[..before].contains(s)).collect::<Vec<_>>());
     if links.len() > layer.links.plain() {
-        let query = Query::of_row(layer.nodes.rough(node));
+        let query = layer.nodes.query(node);
         let mut found = scored(layer, &query, &links);
         links = pruner.choose(&layer.nodes, &mut found, layer.links.plain());
     }

@@ -44,7 +44,7 @@ pub fn calibrate(
     samples: &[Query],
     scratches: &Scratches,
 ) -> (Breadths, f64) {
-    let own: Vec<Query> = held.iter().map(|&n| Query::of_row(frozen.layer.nodes.rough(n))).collect();
+    let own: Vec<Query> = held.iter().map(|&n| frozen.layer.nodes.query(n)).collect();
     let breadth = |queries: &[Query]| {
         if queries.is_empty() {
             return (0, 1.0);

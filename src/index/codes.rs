@@ -1,27 +1,64 @@
-//! Compact codes: 12 bits a component, in two planes.
+//! Compact codes: 12 bits a component, in two planes; or 8, for those who would rather have the memory.
 //!
-//! The rough plane (8 bits) is what searches read, because they are bound by the bytes they fetch; the fine plane
-//! (4 bits) is added for the few candidates whose order matters, and brings a cosine's error down to some 2e-5. A
-//! vector thus takes 1.5 bytes a component in all. All arithmetic on codes is in integers, so that every processor
-//! gives the same bits.
+//! The rough plane (8 bits, or 4) is what searches read, because they are bound by the bytes they fetch; the fine plane
+//! (4 bits) is added for the few candidates whose order matters, and brings a cosine's error down to some 2e-5 (with 8 bits
+//! in all: 4e-4). A vector thus takes 1.5 bytes a component in all, or 1. All arithmetic on codes is in integers, so that
+//! every processor gives the same bits.
 
-use super::kernels::{Kernels, PAIR, fit_pairs, kernels};
+use super::kernels::{PAIR, Sums, fit_pairs, kernels};
 use super::rotation::Rotation;
 use crate::simd::{whole, widest};
+use crate::types::Codes;
+use std::borrow::Cow;
 
-/// Components farther out than this many standard deviations are cut: fewer than one in a
-/// million.
-const REACH: f32 = 5.0;
-/// The largest code, so that its rough part fits 8 bits after rounding.
-const LARGEST: f32 = 2039.0;
 /// A component's code is `FINE * rough + fine - FINE / 2`, with `fine` in `0..FINE`.
 const FINE: i32 = 1 << FINE_BITS;
 const FINE_BITS: u32 = 4;
-/// Rough components are stored as unsigned bytes: this stands for zero.
-const ZERO: i32 = 128;
+/// Components that lie together in a plane; where two share a byte, one of the first half with one of the second.
+const REGISTER: usize = 64;
+
+/// The steps that components are rounded to.
+struct Grid {
+    /// Rough parts are stored unsigned: this stands for zero.
+    zero: i32,
+    /// Components farther out than this many standard deviations are cut.
+    reach: f32,
+}
+
+/// Of 12 bits, one component in a million is cut; of 8, one in 1,500, since finer steps are worth more than that.
+const fn grid(codes: Codes) -> Grid {
+    match codes {
+        Codes::Int8 => Grid { zero: 128, reach: 5.0 },
+        Codes::Int4 => Grid { zero: 8, reach: 3.4 },
+    }
+}
+
+impl Grid {
+    /// The largest code, so that its rough part still fits after rounding.
+    fn largest(&self) -> f32 {
+        (FINE * (self.zero - 1) + FINE / 2 - 1) as f32
+    }
+
+    /// Steps to a standard deviation.
+    fn steps(&self) -> f32 {
+        self.largest() / self.reach
+    }
+}
+
+/// What one row takes.
+#[derive(Clone, Copy, Default)]
+pub struct Shape {
+    /// How it is coded.
+    pub codes: Codes,
+    /// Bytes of a row of the rough plane.
+    pub rough: usize,
+    /// Bytes of a row of the fine plane: two components a byte.
+    pub fine: usize,
+}
 
 /// Turns vectors into codes and queries, for one dimension.
 pub struct Coder {
+    codes: Codes,
     rotation: Rotation,
     scale: f32,
     /// Added before rounding and known afterwards: it keeps the errors of components that are alike from adding up
@@ -32,6 +69,7 @@ pub struct Coder {
 /// A vector to compare with codes.
 #[derive(Clone)]
 pub struct Query {
+    codes: Codes,
     /// For the rough plane.
     rough: Vec<i8>,
     /// What the stored zero adds to each sum.
@@ -46,35 +84,41 @@ pub struct Query {
 
 impl Coder {
     /// For vectors of `dim` numbers.
-    pub fn new(dim: usize) -> Self {
+    pub fn new(dim: usize, codes: Codes) -> Self {
         let rotation = Rotation::new(dim);
-        let scale = LARGEST / REACH * (rotation.padded() as f32).sqrt();
+        let scale = grid(codes).steps() * (rotation.padded() as f32).sqrt();
         let dither = rotation.noise().iter().map(|x| x * (FINE as f32 / 2.0)).collect();
-        Coder { rotation, scale, dither }
+        Coder { codes, rotation, scale, dither }
     }
 
-    /// Bytes of one row of the rough plane; a multiple of 64.
-    pub fn rough_len(&self) -> usize {
+    /// How many components are coded: the vector's, rounded up to whole registers.
+    pub fn components(&self) -> usize {
         self.rotation.padded()
     }
 
-    /// Bytes of one row of the fine plane: two components a byte.
-    pub fn fine_len(&self) -> usize {
-        self.rotation.padded() / 2
+    /// What one row takes.
+    pub fn shape(&self) -> Shape {
+        let components = self.components();
+        let rough = match self.codes {
+            Codes::Int8 => components,
+            Codes::Int4 => components / 2,
+        };
+        Shape { codes: self.codes, rough, fine: components / 2 }
     }
 
     /// Writes the codes of a unit vector, a row of each plane.
     pub fn encode(&self, unit: &[f32], rough: &mut [u8], fine: &mut [u8]) {
-        encode(self, unit, rough, fine);
+        match self.codes {
+            Codes::Int8 => encode::<REGISTER>(self, unit, rough, fine),
+            Codes::Int4 => encode::<{ REGISTER / 2 }>(self, unit, rough, fine),
+        }
     }
 
     /// The unit vector that a row's codes stand for.
     pub fn decode(&self, rough: &[u8], fine: &[u8]) -> Vec<f32> {
-        let mut rotated = Vec::with_capacity(rough.len());
-        for (high, low) in rough.chunks_exact(64).zip(fine.chunks_exact(32)) {
-            let nibbles = low.iter().map(|b| b & 15).chain(low.iter().map(|b| b >> 4));
-            rotated.extend(high.iter().zip(nibbles).map(|(&h, l)| join(h, l) as f32));
-        }
+        let parts = rough_parts(self.codes, rough);
+        let mut rotated: Vec<f32> =
+            parts.iter().zip(nibbles(fine)).map(|(&high, low)| join(self.codes, high, low) as f32).collect();
         rotated.iter_mut().zip(&self.dither).for_each(|(x, d)| *x = (*x - d) / self.scale);
         let vector = self.rotation.undo(&rotated);
         let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
@@ -93,49 +137,96 @@ impl Coder {
         let fine_peak = (((1 << 24) / rotated.len()).min(16_384) - 1) as f32;
         let fine: Vec<i16> = rotated.iter().map(|x| whole(x * (fine_peak / peak)) as i16).collect();
         let offset = fine.iter().zip(&self.dither).map(|(&q, &d)| f64::from(q) * f64::from(d)).sum();
-        Query { bias: bias(&rough), rough, fine, offset, unit: peak / fine_peak / self.scale }
+        let (codes, bias) = (self.codes, bias(self.codes, &rough));
+        Query { codes, bias, rough, fine, offset, unit: peak / fine_peak / self.scale }
     }
 }
 
 widest! {
-    fn encode(coder: &Coder, unit: &[f32], rough: &mut [u8], fine: &mut [u8]) {
+    fn encode<const ROUGH: usize>(coder: &Coder, unit: &[f32], rough: &mut [u8], fine: &mut [u8]) {
         let rotated = coder.rotation.apply(unit);
-        let registers = rotated.as_chunks::<64>().0.iter().zip(coder.dither.as_chunks::<64>().0);
-        let planes = rough.as_chunks_mut::<64>().0.iter_mut().zip(fine.as_chunks_mut::<32>().0);
+        let grid = grid(if ROUGH == REGISTER { Codes::Int8 } else { Codes::Int4 });
+        let (largest, zero) = (grid.largest(), grid.zero);
+        let registers = rotated.as_chunks::<REGISTER>().0.iter().zip(coder.dither.as_chunks::<REGISTER>().0);
+        let planes = rough.as_chunks_mut::<ROUGH>().0.iter_mut().zip(fine.as_chunks_mut().0);
         for ((x, dither), (rough, fine)) in registers.zip(planes) {
-            let code = |at: usize| (x[at] * coder.scale + dither[at]).clamp(-LARGEST, LARGEST);
+            let code = |at: usize| (x[at] * coder.scale + dither[at]).clamp(-largest, largest);
             // Rounded, and then its upper and its lower bits; whole steps, so that a shift divides downwards.
-            let codes: [i32; 64] = std::array::from_fn(|at| whole(code(at)) + FINE / 2);
-            *rough = std::array::from_fn(|at| ((codes[at] >> FINE_BITS) + ZERO) as u8);
-            // Component j of a register's first half shares a byte with component j of its second half.
-            let low = |at: usize| codes[at] & (FINE - 1);
-            *fine = std::array::from_fn(|at| (low(at) | (low(at + 32) << FINE_BITS)) as u8);
+            let codes: [i32; REGISTER] = std::array::from_fn(|at| whole(code(at)) + FINE / 2);
+            let high: [u8; REGISTER] = std::array::from_fn(|at| ((codes[at] >> FINE_BITS) + zero) as u8);
+            match ROUGH {
+                REGISTER => rough.copy_from_slice(&high),
+                _ => rough.copy_from_slice(&packed(&high)),
+            }
+            *fine = packed(&std::array::from_fn(|at| (codes[at] & (FINE - 1)) as u8));
         }
     }
 }
 
-/// A component's code from its two parts.
-pub fn join(rough: u8, fine: u8) -> i32 {
-    FINE * (i32::from(rough) - ZERO) + i32::from(fine) - FINE / 2
+/// A register's parts of 4 bits, two to a byte.
+#[inline(always)]
+fn packed(parts: &[u8; REGISTER]) -> [u8; REGISTER / 2] {
+    std::array::from_fn(|at| parts[at] | (parts[at + REGISTER / 2] << FINE_BITS))
 }
 
-fn bias(rough: &[i8]) -> i32 {
-    ZERO * rough.iter().map(|&x| i32::from(x)).sum::<i32>()
+/// The parts of 4 bits that a plane holds, component by component.
+pub fn nibbles(plane: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let registers = plane.chunks_exact(REGISTER / 2);
+    registers.flat_map(|bytes| bytes.iter().map(|b| b & 15).chain(bytes.iter().map(|b| b >> FINE_BITS)))
+}
+
+/// A row's rough parts, component by component.
+fn rough_parts(codes: Codes, rough: &[u8]) -> Cow<'_, [u8]> {
+    match codes {
+        Codes::Int8 => rough.into(),
+        Codes::Int4 => nibbles(rough).collect(),
+    }
+}
+
+/// A component's code from its two parts.
+pub fn join(codes: Codes, rough: u8, fine: u8) -> i32 {
+    FINE * (i32::from(rough) - grid(codes).zero) + i32::from(fine) - FINE / 2
+}
+
+/// The codes of a row of 4 and 4 bits. Building asks this of each row that it links, so that it goes by whole bytes, which the compiler
+/// puts into registers.
+fn joined(rough: &[u8], fine: &[u8]) -> Vec<i8> {
+    const HALF: usize = REGISTER / 2;
+    let zero = join(Codes::Int4, 0, 0) as u8;
+    let mut codes = vec![0; 2 * rough.len()];
+    let planes = rough.as_chunks::<HALF>().0.iter().zip(fine.as_chunks::<HALF>().0);
+    for (codes, (high, low)) in codes.as_chunks_mut::<REGISTER>().0.iter_mut().zip(planes) {
+        let (first, second) = codes.split_at_mut(HALF);
+        for at in 0..HALF {
+            first[at] = (high[at] << FINE_BITS | low[at] & 15).wrapping_add(zero).cast_signed();
+            second[at] = (high[at] & !15 | low[at] >> FINE_BITS).wrapping_add(zero).cast_signed();
+        }
+    }
+    codes
+}
+
+fn bias(codes: Codes, rough: &[i8]) -> i32 {
+    grid(codes).zero * rough.iter().map(|&x| i32::from(x)).sum::<i32>()
 }
 
 impl Query {
-    /// A row of the rough plane as a query, good for rough comparisons only: how links are chosen.
-    pub fn of_row(rough: &[u8]) -> Self {
-        let mut rough: Vec<i8> = rough.iter().map(|&b| (i32::from(b) - ZERO) as i8).collect();
+    /// A row as a query, good for rough comparisons only: how links are chosen. Of 4 bits alone links would be poor, so that
+    /// both planes make the query there, where there are both.
+    pub fn of_row(codes: Codes, rough: &[u8], fine: &[u8]) -> Self {
+        let alone = |&part: &u8| (i32::from(part) - grid(codes).zero) as i8;
+        let mut rough: Vec<i8> = match codes {
+            Codes::Int4 if !fine.is_empty() => joined(rough, fine),
+            _ => rough_parts(codes, rough).iter().map(alone).collect(),
+        };
         fit_pairs(&mut rough);
-        Query { bias: bias(&rough), rough, fine: Vec::new(), offset: 0.0, unit: 0.0 }
+        Query { codes, bias: bias(codes, &rough), rough, fine: Vec::new(), offset: 0.0, unit: 0.0 }
     }
 
     /// How far a rough score may be off, so to speak: four standard deviations of what rounding does to it, on either
     /// side. A row whose rough score is lower than another's by more than that has a lower cosine.
     pub fn margin(&self) -> i32 {
         let query: i32 = self.rough.iter().map(|&x| i32::from(x).pow(2)).sum();
-        let row = (LARGEST / FINE as f32 / REACH).powi(2) * self.rough.len() as f32;
+        let row = (grid(self.codes).steps() / FINE as f32).powi(2) * self.rough.len() as f32;
         (4.0 * ((query as f32 + row) / 12.0).sqrt()) as i32
     }
 
@@ -147,14 +238,14 @@ impl Query {
 
     /// Rough scores of `rows`, into `out`: they order rows about as cosines do.
     pub fn score(&self, rows: &[&[u8]], out: &mut [i32]) {
-        let Kernels { score, .. } = kernels();
+        let Sums { score, .. } = kernels().of(self.codes);
         score(rows, &self.rough, out);
         out.iter_mut().take(rows.len()).for_each(|s| *s -= self.bias);
     }
 
     /// The cosine, from both planes.
     pub fn cosine(&self, rough: &[u8], fine: &[u8]) -> f32 {
-        let Kernels { fine: sum, .. } = kernels();
+        let Sums { fine: sum, .. } = kernels().of(self.codes);
         ((sum(rough, fine, &self.fine) as f64 - self.offset) * f64::from(self.unit)).clamp(-1.0, 1.0) as f32
     }
 }
@@ -165,22 +256,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn codes_of_a_row_are_its_parts() {
+        let (rough, fine): (Vec<u8>, Vec<u8>) =
+            (0..64u32).map(|n| ((n * 89 + 7) as u8, (n * 57 + 3) as u8)).unzip();
+        let parts = nibbles(&rough).zip(nibbles(&fine));
+        let wanted: Vec<i8> = parts.map(|(high, low)| join(Codes::Int4, high, low) as i8).collect();
+        assert_eq!(joined(&rough, &fine), wanted);
+    }
+
+    #[test]
     fn cosines_survive_coding() {
-        for dim in [1usize, 3, 64, 65, 192, 512, 768, 2048] {
-            let coder = Coder::new(dim);
+        let dims = [1usize, 3, 64, 65, 192, 512, 768, 2048];
+        for (dim, (codes, close, near)) in dims.into_iter().flat_map(|dim| {
+            [(Codes::Int8, 3e-4, 4.0 / 2039.0), (Codes::Int4, 1e-2, 4.0 / 119.0)].map(|of| (dim, of))
+        }) {
+            let coder = Coder::new(dim, codes);
+            let shape = coder.shape();
             let wave = |f: f32| {
                 unit(&(0..dim).map(|i| (i as f32 * f + 1.0).sin()).collect::<Vec<_>>(), dim)
                     .unwrap_or_default()
             };
             for (a, b) in [(wave(0.7), wave(0.7)), (wave(1.3), wave(2.9)), (wave(0.31), wave(0.32))] {
-                let (mut rough, mut fine) = (vec![0; coder.rough_len()], vec![0; coder.fine_len()]);
+                let (mut rough, mut fine) = (vec![0; shape.rough], vec![0; shape.fine]);
                 coder.encode(&a, &mut rough, &mut fine);
-                assert_eq!((rough.len(), fine.len()), (coder.rough_len(), coder.fine_len()));
                 let right: f32 = a.iter().zip(&b).map(|(x, y)| x * y).sum();
                 let found = coder.query(&b).cosine(&rough, &fine);
-                assert!((found - right).abs() < 3e-4, "dim {dim}: {found} for {right}");
+                assert!((found - right).abs() < close, "{codes}, dim {dim}: {found} for {right}");
                 for (x, y) in coder.decode(&rough, &fine).iter().zip(&a) {
-                    assert!((x - y).abs() < 4.0 / 2039.0, "dim {dim}: {x} for {y}");
+                    assert!((x - y).abs() < near, "{codes}, dim {dim}: {x} for {y}");
                 }
             }
         }

@@ -56,7 +56,7 @@ fn add(frozen: &Frozen, to: u32, known: &[u32]) {
     let (nodes, links) = (&frozen.layer.nodes, &frozen.layer.links);
     let rows: Vec<&[u8]> = known.iter().map(|&node| nodes.rough(node)).collect();
     let mut scores = vec![0; rows.len()];
-    Query::of_row(nodes.rough(to)).score(&rows, &mut scores);
+    nodes.query(to).score(&rows, &mut scores);
     let mut nearest: Vec<(i32, u32)> = scores.into_iter().zip(known.iter().copied()).collect();
     nearest.sort_unstable_by(|a, b| b.cmp(a));
     for (_, from) in nearest {

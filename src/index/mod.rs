@@ -2,8 +2,8 @@
 //!
 //! A vector's way in:
 //! 1. `vectors` refuses what cannot be compared and makes the rest unit length, so that a dot product is the cosine.
-//! 2. `rotation` spreads its energy, and `codes` keeps it as 12-bit integers in two planes: searches read the rough one,
-//!    the fine one decides among the best. `kernels` has the sums, for each processor.
+//! 2. `rotation` spreads its energy, and `codes` keeps it as integers of 12 bits (or 8) in two planes: searches read the rough
+//!    one, the fine one decides among the best. `kernels` has the sums, for each processor.
 //! 3. It joins `live`'s tail, which every search scans: it is found at once. `nodes` holds what has settled, and the
 //!    places (`paged`) say where each id is. A removed vector is marked, and is skipped from then on.
 //! 4. `rebuild` links the tail into the graph beside searches and writers. Now and then it builds afresh (`frozen`):
@@ -78,9 +78,9 @@ impl Index {
     pub fn new(dim: usize, params: Params) -> Result<Self> {
         vectors::check_dim(dim)?;
         params.check()?;
-        let coder = Coder::new(dim);
+        let coder = Coder::new(dim, params.codes);
         let mut frozen = Frozen::default();
-        frozen.layer.nodes = Nodes::new(coder.rough_len(), coder.fine_len());
+        frozen.layer.nodes = Nodes::new(coder.shape());
         Ok(Self::with(dim, params, coder, frozen))
     }
 
@@ -108,7 +108,8 @@ impl Index {
     }
 
     fn code(&self, vector: &[f32]) -> Result<(Vec<u8>, Vec<u8>)> {
-        let (mut rough, mut fine) = (vec![0; self.coder.rough_len()], vec![0; self.coder.fine_len()]);
+        let shape = self.coder.shape();
+        let (mut rough, mut fine) = (vec![0; shape.rough], vec![0; shape.fine]);
         self.coder.encode(&vectors::unit(vector, self.dim)?, &mut rough, &mut fine);
         Ok((rough, fine))
     }
@@ -118,7 +119,7 @@ impl Index {
         self.write().remove(id)
     }
 
-    /// The unit vector under `id`, as its code has it: each number within 1 / 500 of a standard deviation.
+    /// The unit vector under `id`, as its code has it: each number within 1 / 500 of a standard deviation (1 / 30 of one coded in 8 bits).
     pub fn vector(&self, id: u32) -> Option<Vec<f32>> {
         let live = self.read();
         let (rough, fine) = live.row(id)?;
@@ -188,23 +189,23 @@ impl Index {
         vectors: impl IntoIterator<Item = (u32, V)>,
     ) -> Result<Self> {
         let Index { params, coder, scratches, .. } = Index::new(dim, params)?;
-        let lens = (coder.rough_len(), coder.fine_len());
-        let mut restore = bytes::Restore::new(bytes::read(graph, dim)?, Nodes::new(lens.0, lens.1));
+        let shape = coder.shape();
+        let mut restore = bytes::Restore::new(bytes::read(graph, dim)?, Nodes::new(shape));
         let mut vectors = vectors.into_iter();
         let mut some: Vec<(u32, V)> = Vec::with_capacity(AT_ONCE);
-        let (mut rough, mut fine) = (vec![0; AT_ONCE * lens.0], vec![0; AT_ONCE * lens.1]);
+        let (mut rough, mut fine) = (vec![0; AT_ONCE * shape.rough], vec![0; AT_ONCE * shape.fine]);
         loop {
             some.clear();
             some.extend(vectors.by_ref().take(AT_ONCE));
             if some.is_empty() {
                 break;
             }
-            let rows = rough.par_chunks_mut(lens.0).zip(fine.par_chunks_mut(lens.1));
+            let rows = rough.par_chunks_mut(shape.rough).zip(fine.par_chunks_mut(shape.fine));
             some.par_iter().zip(rows).with_min_len(CODED).try_for_each(|((_, vector), (rough, fine))| {
                 coder.encode(&vectors::unit(vector.as_ref(), dim)?, rough, fine);
                 Ok::<(), Error>(())
             })?;
-            let rows = rough.chunks(lens.0).zip(fine.chunks(lens.1));
+            let rows = rough.chunks(shape.rough).zip(fine.chunks(shape.fine));
             for ((id, _), (rough, fine)) in some.iter().zip(rows) {
                 restore.add(bytes::Coded { id: *id, rough, fine });
             }
@@ -213,7 +214,7 @@ impl Index {
         frozen.mend(&scratches);
         let index = Self::with(dim, params, coder, frozen);
         let mut live = index.write();
-        let rows = left.rough.chunks(lens.0).zip(left.fine.chunks(lens.1));
+        let rows = left.rough.chunks(shape.rough).zip(left.fine.chunks(shape.fine));
         left.ids.iter().zip(rows).for_each(|(id, (rough, fine))| live.insert(*id, rough, fine));
         drop(live);
         Ok(index)
@@ -238,7 +239,7 @@ impl Index {
     pub fn bytes(&self) -> usize {
         let live = self.read();
         let tail = live.tail.rough.len() + live.tail.fine.len();
-        let samples = self.samples.lock().map_or(0, |s| s.len()) * self.coder.rough_len();
+        let samples = self.samples.lock().map_or(0, |s| s.len()) * self.coder.components();
         live.frozen.bytes() + live.places.bytes() + tail + samples
     }
 

@@ -3,6 +3,7 @@
 //! A node's number is its block times [`ROWS`] plus its row, so a block may be cut short and later ones keep their
 //! numbers. Only the mark of death changes in a block.
 
+use super::codes::{Query, Shape};
 use super::pages::Pages;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,8 +44,7 @@ pub struct Filling {
 #[derive(Clone, Default)]
 pub struct Nodes {
     blocks: Vec<Arc<Block>>,
-    rough_len: usize,
-    fine_len: usize,
+    shape: Shape,
 }
 
 impl Rows {
@@ -82,8 +82,8 @@ impl Rows {
 impl Filling {
     /// Room for rows under `ids`, like those of `nodes`.
     pub fn new(ids: Vec<u32>, nodes: &Nodes) -> Self {
-        let (rough, fine) =
-            (Pages::zeros(ids.len() * nodes.rough_len), Pages::zeros(ids.len() * nodes.fine_len));
+        let Shape { rough, fine, .. } = nodes.shape;
+        let (rough, fine) = (Pages::zeros(ids.len() * rough), Pages::zeros(ids.len() * fine));
         let mut dead = vec![u64::MAX; ids.len().div_ceil(64)];
         let spare = dead.len() * 64 - ids.len();
         dead.last_mut().into_iter().for_each(|last| *last >>= spare);
@@ -117,14 +117,14 @@ impl Block {
 }
 
 impl Nodes {
-    /// No nodes yet, with rows of these lengths.
-    pub fn new(rough_len: usize, fine_len: usize) -> Self {
-        Nodes { blocks: Vec::new(), rough_len, fine_len }
+    /// No nodes yet, with rows of this shape.
+    pub fn new(shape: Shape) -> Self {
+        Nodes { blocks: Vec::new(), shape }
     }
 
     /// No nodes yet, with rows like these ones'.
     pub fn like(&self) -> Self {
-        Nodes::new(self.rough_len, self.fine_len)
+        Nodes::new(self.shape)
     }
 
     /// The same rows under other ids.
@@ -187,14 +187,22 @@ impl Nodes {
     #[inline(always)]
     pub fn rough(&self, node: u32) -> &[u8] {
         let (block, row) = self.place(node);
-        &block.rough[row * self.rough_len..(row + 1) * self.rough_len]
+        &block.rough[row * self.shape.rough..(row + 1) * self.shape.rough]
     }
 
     /// A node's row of the fine plane.
     #[inline(always)]
     pub fn fine(&self, node: u32) -> &[u8] {
         let (block, row) = self.place(node);
-        &block.fine[row * self.fine_len..(row + 1) * self.fine_len]
+        &block.fine[row * self.shape.fine..(row + 1) * self.shape.fine]
+    }
+
+    /// A node as a query, good for rough comparisons only: how links are chosen.
+    pub fn query(&self, node: u32) -> Query {
+        let (block, row) = self.place(node);
+        // Those of a router have no fine plane.
+        let fine = block.fine.get(row * self.shape.fine..(row + 1) * self.shape.fine).unwrap_or_default();
+        Query::of_row(self.shape.codes, self.rough(node), fine)
     }
 
     /// The id that a node was inserted under.

@@ -1,6 +1,7 @@
 //! What a caller may set, and what it is told.
 
 use crate::error::{Error, Result};
+use crate::types::Codes;
 use roaring::RoaringBitmap;
 
 /// The longest vector that is taken: integer sums over codes stay far from overflow up to here.
@@ -19,11 +20,14 @@ pub struct Params {
     pub tail_limit: usize,
     /// Where random choices start.
     pub seed: u64,
+    /// How vectors are kept.
+    pub codes: Codes,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Params { m: 16, ef_construction: 128, scan_below: 8_192, tail_limit: 4_096, seed: 1 }
+        let codes = Codes::default();
+        Params { m: 16, ef_construction: 128, scan_below: 8_192, tail_limit: 4_096, seed: 1, codes }
     }
 }
 

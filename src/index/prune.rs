@@ -4,7 +4,6 @@
 //! the node itself does, for then there is a way already (Toussaint, 1980; HNSW's heuristic).
 
 use super::beam::Found;
-use super::codes::Query;
 use super::nodes::Nodes;
 
 /// Chooses links; keeps its buffers.
@@ -26,15 +25,14 @@ impl Pruner {
             if chosen.len() == room {
                 break;
             }
-            let row = nodes.rough(candidate);
-            let query = Query::of_row(row);
+            let query = nodes.query(candidate);
             self.scores.resize(rows.len().max(self.scores.len()), 0);
             query.score(&rows, &mut self.scores);
             if self.scores.iter().take(rows.len()).any(|&between| between > score) {
                 passed.push(candidate);
             } else {
                 chosen.push(candidate);
-                rows.push(row);
+                rows.push(nodes.rough(candidate));
             }
         }
         let room = room - chosen.len();

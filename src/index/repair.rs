@@ -1,7 +1,6 @@
 //! No node without a way to it.
 
 use super::beam::Scratches;
-use super::codes::Query;
 use super::frozen::Frozen;
 
 /// Rounds after which what is left is given up; each usually leaves a hundredth.
@@ -33,7 +32,7 @@ pub fn reach(frozen: &Frozen, alive: &[u32], scratches: &Scratches) -> usize {
     alive.iter().for_each(|&node| links.each(node, |link| ways[link as usize] += 1));
     for round in 0..ROUNDS {
         for &node in &lost {
-            let query = Query::of_row(frozen.layer.nodes.rough(node));
+            let query = frozen.layer.nodes.query(node);
             // Everything that a walk finds can be reached, so a link from there is a way.
             let found = scratches.with(|scratch| {
                 frozen.walk(&query, 32 << round, scratch);

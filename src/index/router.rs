@@ -116,7 +116,7 @@ fn hnsw(nodes: &Nodes, sample: &[u32], params: &Params) -> (Vec<u32>, Vec<Vec<u3
     let mut codes = Codes { rough: Vec::new(), queries: Vec::new(), len: nodes.rough(sample[0]).len() };
     for &node in sample {
         codes.rough.extend_from_slice(nodes.rough(node));
-        codes.queries.push(Query::of_row(nodes.rough(node)));
+        codes.queries.push(nodes.query(node));
     }
     let points: Vec<u32> = (0..sample.len() as u32).collect();
     let hnsw = Hnsw::new(params.m, sample.len(), LAYERS, params.ef_construction, codes);

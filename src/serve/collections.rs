@@ -6,6 +6,7 @@ use super::convert;
 use super::proto::v1 as pb;
 use super::proto::v1::collections_server::Collections;
 use super::work::deadline;
+use crate::engine::NewCollection;
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -18,7 +19,11 @@ impl Collections for App {
         let (deadline, request, app) = (deadline(request.metadata()), request.into_inner(), self.clone());
         let made = self.work.run(deadline, move |_| {
             let model = app.model(&request.model);
-            app.engine.create_collection(&request.name, model)?.info()
+            let codes = match request.codes.as_str() {
+                "" => None,
+                codes => Some(codes.parse()?),
+            };
+            app.engine.create_collection(&request.name, NewCollection { model, codes })?.info()
         });
         let collection = Some(convert::collection(made.await?));
         Ok(Response::new(pb::CreateCollectionResponse { collection }))

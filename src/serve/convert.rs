@@ -284,6 +284,7 @@ pub fn collection(info: Info) -> pb::Collection {
         modality: space.modality.to_string(),
         dim: space.dim as u32,
         vectors: space.vectors as u64,
+        codes: space.codes.to_string(),
     };
     pb::Collection {
         name: info.name,

@@ -121,7 +121,7 @@ impl Run {
         };
         match request.model.is_empty() {
             true => Ok(collection),
-            false => app.engine.collection_or_new(name, Some(&request.model)),
+            false => app.engine.collection_or_new(name, Some(request.model.as_str())),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::block;
 use super::key::Key;
 use crate::error::{Error, Result};
-use crate::types::{ContentHash, Item, ItemId, Modality};
+use crate::types::{Codes, ContentHash, Item, ItemId, Modality};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub struct SpaceRecord {
     pub fingerprint: String,
     /// Length of its vectors.
     pub dim: usize,
+    /// How they are kept in memory.
+    #[serde(default, skip_serializing_if = "Codes::is_default")]
+    pub codes: Codes,
 }
 
 /// Where an item came from, and what it was when it was read.
@@ -180,16 +183,20 @@ fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
 mod tests {
     use super::*;
 
-    /// A collection without a shadow reads and writes as it did before there were any.
+    /// A collection without a shadow, and with codes as everywhere, reads and writes as it did before there were any.
     #[test]
-    fn shadows_are_optional() {
+    fn shadows_and_codes_are_optional() {
         let old = br#"{"id":3,"name":"c","spaces":[]}"#;
         let mut record = collection(old).unwrap();
         assert_eq!(record.shadow, []);
         assert_eq!(json(&record).unwrap(), old);
-        let (modality, model) = (Modality::Image, "m".to_owned());
-        record.shadow = vec![SpaceRecord { id: 1, modality, model, fingerprint: "f".into(), dim: 2 }];
-        assert_eq!(collection(&json(&record).unwrap()).unwrap(), record);
-        assert_eq!(record.all_spaces().count(), 1);
+        let (modality, model, fingerprint) = (Modality::Image, "m".to_owned(), "f".to_owned());
+        let space = SpaceRecord { id: 1, modality, model, fingerprint, dim: 2, codes: Codes::Int8 };
+        record.shadow = vec![space.clone(), SpaceRecord { codes: Codes::Int4, ..space }];
+        let written = json(&record).unwrap();
+        assert_eq!(collection(&written).unwrap(), record);
+        // Codes as everywhere are not written: so was it before there were others.
+        assert_eq!(String::from_utf8(written).unwrap().matches("codes").count(), 1);
+        assert_eq!(record.all_spaces().count(), 2);
     }
 }

@@ -58,6 +58,29 @@ fn index_then_search_with_the_fields_that_scripts_read() {
 }
 
 #[test]
+fn a_collection_keeps_the_codes_that_it_was_made_with() {
+    let home = tempfile::tempdir().unwrap();
+    indexed(home.path()).expect(0);
+    let (made, model) =
+        (["index", "pictures", "--collection", "small", "--codes", "int4", "--model"], tiny_clip());
+    run(home.path(), made.into_iter().chain(model.to_str())).expect(0);
+    let show = |name: &str| {
+        let shown = run(home.path(), ["collection", "show", name, "--json"]).expect(0).json().pop().unwrap();
+        shown["spaces"][0]["codes"].clone()
+    };
+    assert_eq!((show("default"), show("small")), (serde_json::Value::Null, "int4".into()));
+    let best = |name: &str| {
+        let found = ["search", "--image", "pictures/two.jpg", "--collection", name, "--json"];
+        run(home.path(), found).expect(0).json().swap_remove(0)["key"].clone()
+    };
+    assert_eq!(best("default"), best("small"));
+    // What is there already stays as it is.
+    let other = run(home.path(), ["index", "pictures", "--collection", "small", "--codes", "int8"]).expect(2);
+    assert!(other.err.contains("int4"), "{}", other.err);
+    run(home.path(), ["index", "pictures", "--codes", "int5"]).expect(2);
+}
+
+#[test]
 fn queries_compose_and_conditions_hold() {
     let home = tempfile::tempdir().unwrap();
     indexed(home.path()).expect(0);

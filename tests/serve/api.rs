@@ -246,11 +246,16 @@ async fn collections_and_images_come_and_go() {
     let home = tempfile::tempdir().unwrap();
     let served = Served::start(home.path(), &[]).await;
     let (mut collections, mut images) = (served.collections(), served.images());
-    let create = |name: &str| pb::CreateCollectionRequest { name: name.into(), model: String::new() };
+    let create = |name: &str| pb::CreateCollectionRequest { name: name.into(), ..Default::default() };
     let made = collections.create(create("default")).await.unwrap().into_inner().collection.unwrap();
     assert_eq!((made.name.as_str(), made.items, made.spaces.len()), ("default", 0, 2));
     assert_eq!(collections.create(create("default")).await.unwrap_err().code(), Code::AlreadyExists);
     assert_eq!(collections.create(create("../x")).await.unwrap_err().code(), Code::InvalidArgument);
+    let of_codes = |codes: &str| pb::CreateCollectionRequest { codes: codes.into(), ..create("small") };
+    assert_eq!(collections.create(of_codes("int5")).await.unwrap_err().code(), Code::InvalidArgument);
+    let small = collections.create(of_codes("int4")).await.unwrap().into_inner().collection.unwrap();
+    assert_eq!((made.spaces[0].codes.as_str(), small.spaces[0].codes.as_str()), ("int8", "int4"));
+    collections.delete(pb::DeleteCollectionRequest { name: "small".into() }).await.unwrap();
 
     let mut captioned = of_bytes("k1", bytes(home.path(), 1));
     captioned.captions = vec!["a cat".into()];
@@ -386,7 +391,7 @@ async fn a_stop_lets_those_in_flight_finish() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_kill_under_upserts_loses_nothing_acknowledged() {
     let home = tempfile::tempdir().unwrap();
-    let create = pb::CreateCollectionRequest { name: "default".into(), model: String::new() };
+    let create = pb::CreateCollectionRequest { name: "default".into(), ..Default::default() };
     let mut served = Served::start(home.path(), &[]).await;
     served.collections().create(create).await.unwrap();
     let (acked, mut heard) = tokio::sync::mpsc::unbounded_channel();

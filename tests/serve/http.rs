@@ -107,6 +107,9 @@ async fn collections_and_items_are_shown() {
     let made = client.post("/v1/collections", &json!({"name": "new"})).json(201);
     assert_eq!((&made["name"], &made["items"]), (&json!("new"), &json!(0)));
     client.post("/v1/collections", &json!({"name": "new"})).failure(409, "already_exists");
+    let small = client.post("/v1/collections", &json!({"name": "small", "codes": "int4"})).json(201);
+    assert_eq!((&made["spaces"][0]["codes"], &small["spaces"][0]["codes"]), (&json!("int8"), &json!("int4")));
+    client.post("/v1/collections", &json!({"name": "odd", "codes": "int5"})).failure(400, "invalid_argument");
     assert_eq!(client.delete("/v1/collections/new").status, 204);
     client.delete("/v1/collections/new").failure(404, "not_found");
 

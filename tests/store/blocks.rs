@@ -3,7 +3,7 @@
 use crate::common::Dice;
 use eyeshot::Error;
 use eyeshot::store::{Batch, CollectionRecord, FORMAT, SpaceRecord, Store, kept};
-use eyeshot::types::{ItemId, Modality};
+use eyeshot::types::{Codes, ItemId, Modality};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,7 @@ fn open(path: &Path) -> Store {
             model: "m".into(),
             fingerprint: "f".into(),
             dim: DIM,
+            codes: Codes::Int8,
         };
         let mut batch = Batch::default();
         batch

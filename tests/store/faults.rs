@@ -6,7 +6,7 @@
 
 use crate::common::Dice;
 use eyeshot::store::{Batch, CollectionRecord, Gate, Manifest, SpaceRecord, Store, kept};
-use eyeshot::types::{ContentHash, Item, ItemId, Modality};
+use eyeshot::types::{Codes, ContentHash, Item, ItemId, Modality};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -121,7 +121,8 @@ fn perform(store: &Store, home: &Path, model: &Model, step: &Step) -> eyeshot::R
 fn create(store: &Store) -> eyeshot::Result<()> {
     let (model, fingerprint) = ("m".to_owned(), "f".to_owned());
     let id = store.next_number()?;
-    let space = SpaceRecord { id, modality: Modality::Image, model, fingerprint, dim: DIM };
+    let space =
+        SpaceRecord { id, modality: Modality::Image, model, fingerprint, dim: DIM, codes: Codes::Int8 };
     let mut batch = Batch::default();
     let name = "main".to_owned();
     batch.put_collection(&CollectionRecord {

@@ -44,7 +44,7 @@ impl Home {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("photos")).unwrap();
         let engine = open(dir.path());
-        let collection = engine.collection_or_new("test", Some(&model())).unwrap();
+        let collection = engine.collection_or_new("test", Some(model().as_str())).unwrap();
         Home { dir, collection, engine, clock: AtomicU64::new(0) }
     }
 

@@ -5,6 +5,7 @@ use crate::cli::{Outcome, output};
 use crate::error::{Error, Result};
 use crate::eval::ann::{self, Settings};
 use crate::eval::live::{self, Report};
+use crate::types::Codes;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -35,6 +36,9 @@ pub(super) struct Ann {
     /// Which vectors may answer: bool, one row for all queries, or one for each
     #[arg(long, value_name = "A.npy", requires = "base")]
     allow: Option<PathBuf>,
+    /// How vectors are kept in memory (with --base): int8, int4
+    #[arg(long, value_name = "CODES", env = "EYESHOT_CODES", default_value_t, requires = "base")]
+    codes: Codes,
     /// How many neighbours
     #[arg(short, value_name = "K", long, env = "EYESHOT_K", default_value_t = 10)]
     k: usize,
@@ -61,6 +65,7 @@ impl Ann {
                     k: self.k,
                     ef: self.ef.clone(),
                     threads: self.threads,
+                    codes: self.codes,
                 };
                 ann::run(&settings, shared.json, &mut std::io::stdout().lock())?;
             }

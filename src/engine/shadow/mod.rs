@@ -202,7 +202,7 @@ impl Collection {
             }
             None => {}
         }
-        let spaces = Space::records(&self.store, &encoder.encoder)?;
+        let spaces = Space::records(&self.store, &encoder.encoder, self.images.record.codes)?;
         let mut batch = Batch::default();
         batch.put_collection(&CollectionRecord { shadow: spaces.clone(), ..self.record.clone() })?;
         self.store.commit(batch)?;

@@ -10,17 +10,36 @@ mod avx2;
 mod avx512;
 mod scalar;
 
+use crate::types::Codes;
 use std::sync::OnceLock;
 
 /// One processor's way to sum.
 pub struct Kernels {
     /// Its name, for reports and tests.
     pub name: &'static str,
-    /// For each row: the sum of its bytes times the query's; rows to come are fetched ahead.
-    /// Rows are as long as the query, a multiple of 64; the query's pairs fit (see [`fit_pairs`]).
+    /// Over rows of 8 and 4 bits.
+    int8: Sums,
+    /// Over rows of 4 and 4 bits.
+    int4: Sums,
+}
+
+/// The sums over rows that are coded one way.
+pub struct Sums {
+    /// For each row: the sum of its rough parts times the query's; rows to come are fetched ahead.
+    /// Rows have as many parts as the query, a multiple of 64; the query's pairs fit (see [`fit_pairs`]).
     pub score: fn(rows: &[&[u8]], query: &[i8], out: &mut [i32]),
-    /// The sum of a row's 12-bit codes, from both planes, times the query's.
+    /// The sum of a row's codes, from both planes, times the query's.
     pub fine: fn(rough: &[u8], fine: &[u8], query: &[i16]) -> i64,
+}
+
+impl Kernels {
+    /// For rows that are coded so.
+    pub fn of(&self, codes: Codes) -> &Sums {
+        match codes {
+            Codes::Int8 => &self.int8,
+            Codes::Int4 => &self.int4,
+        }
+    }
 }
 
 /// The best kernels for this processor.
@@ -76,16 +95,17 @@ pub fn fit_pairs(query: &mut [i8]) {
 /// How many rows ahead memory is asked for.
 const AHEAD: usize = 8;
 
-/// The lengths that `score` relies on.
-fn check_score(rows: &[&[u8]], query: &[i8], out: &[i32]) {
+/// The lengths that `score` relies on, where so many rough parts stand in a byte.
+fn check_score(parts: usize, rows: &[&[u8]], query: &[i8], out: &[i32]) {
     assert!(query.len().is_multiple_of(64) && out.len() >= rows.len(), "codes come in whole registers");
-    assert!(rows.iter().all(|row| row.len() == query.len()), "a row is as long as the query");
+    assert!(rows.iter().all(|row| parts * row.len() == query.len()), "a row is as long as the query");
 }
 
 /// The lengths that `fine` relies on.
-fn check_fine(rough: &[u8], fine: &[u8], query: &[i16]) {
+fn check_fine(parts: usize, rough: &[u8], fine: &[u8], query: &[i16]) {
     assert!(query.len().is_multiple_of(64), "codes come in whole registers");
-    assert!(rough.len() == query.len() && 2 * fine.len() == query.len(), "a row is as long as the query");
+    let fits = parts * rough.len() == query.len() && 2 * fine.len() == query.len();
+    assert!(fits, "a row is as long as the query");
 }
 
 #[cfg(test)]
@@ -133,15 +153,18 @@ mod tests {
             fit_pairs(&mut query);
             let wide: Vec<i16> =
                 (0..len).map(|_| if extreme { peak } else { i16::from(byte() as i8) % peak }).collect();
-            let rows: Vec<&[u8]> = rough.iter().map(Vec::as_slice).collect();
-            let run = |k: &Kernels| {
-                let mut out = vec![0; rows.len()];
-                (k.score)(&rows, &query, &mut out);
-                (out, rows.iter().map(|row| (k.fine)(row, &fine, &wide)).collect::<Vec<i64>>())
-            };
-            let right = run(&scalar::KERNELS);
-            for kernels in available() {
-                assert_eq!(run(&kernels), right, "{} at {len}", kernels.name);
+            for (codes, bytes) in [(Codes::Int8, len), (Codes::Int4, len / 2)] {
+                let rows: Vec<&[u8]> = rough.iter().map(|row| &row[..bytes]).collect();
+                let run = |k: &Kernels| {
+                    let Sums { score, fine: sum } = k.of(codes);
+                    let mut out = vec![0; rows.len()];
+                    score(&rows, &query, &mut out);
+                    (out, rows.iter().map(|row| sum(row, &fine, &wide)).collect::<Vec<i64>>())
+                };
+                let right = run(&scalar::KERNELS);
+                for kernels in available() {
+                    assert_eq!(run(&kernels), right, "{} of {codes} at {len}", kernels.name);
+                }
             }
         }
     }

@@ -3,7 +3,9 @@
 use super::extract::{Body, MayWrite, Path};
 use super::failure::{Failure, Failures};
 use super::json::Collection;
+use crate::engine;
 use crate::serve::app::App;
+use crate::types::Codes;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,6 +28,11 @@ pub struct NewCollection {
     /// The server's default where none is named.
     #[serde(default)]
     model: Option<String>,
+    /// How vectors are kept in memory: `int8`, or `int4` for two thirds of it, which finds less of what is nearest. `int8` where
+    /// nothing is named.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^int[48]$")]
+    codes: Option<Codes>,
 }
 
 /// Every collection, by name.
@@ -49,7 +56,7 @@ pub async fn create(
     // A model may have to be fetched first, which takes as long as it takes.
     let made = app.work.run(None, move |_| {
         let model = there.model(new.model.as_deref().unwrap_or_default());
-        there.engine.create_collection(&new.name, model)?.info()
+        there.engine.create_collection(&new.name, engine::NewCollection { model, codes: new.codes })?.info()
     });
     Ok((StatusCode::CREATED, Json(made.await?.into())))
 }

@@ -42,6 +42,8 @@ pub struct Space {
     pub modality: String,
     pub dim: u64,
     pub vectors: u64,
+    /// How they are kept in memory: `int8` or `int4`.
+    pub codes: String,
 }
 
 /// One image.
@@ -81,6 +83,7 @@ impl From<Info> for Collection {
             modality: space.modality.to_string(),
             dim: space.dim as u64,
             vectors: space.vectors as u64,
+            codes: space.codes.to_string(),
         };
         let spaces = info.spaces.into_iter().map(space).collect();
         let shadow = info.shadow.into_iter().map(space).collect();
