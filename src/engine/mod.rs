@@ -389,3 +389,41 @@ fn check_name(name: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::models::Silent;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    /// Opening takes seconds where there are many vectors; queries to what is open do not wait for it.
+    #[test]
+    fn what_is_open_is_at_hand_while_another_opens() {
+        let home = tempfile::tempdir().unwrap();
+        let options = || EngineOptions {
+            data: home.path().to_owned(),
+            models: ModelOptions::default(),
+            progress: Arc::new(Silent),
+        };
+        let engine = Engine::open(options()).unwrap();
+        ["open", "closed"].iter().for_each(|name| _ = engine.create_collection(name, None).unwrap());
+        drop(engine);
+        let engine = Engine::open(options()).unwrap();
+        engine.collection("open").unwrap();
+        let opening = locked(&engine.opening);
+        std::thread::scope(|scope| {
+            let (answers, heard) = channel();
+            for name in ["open", "closed"] {
+                let (engine, answers) = (&engine, answers.clone());
+                scope.spawn(move || answers.send(engine.collection(name).unwrap().name().to_owned()));
+            }
+            let next = || heard.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert_eq!(next(), "open");
+            assert!(heard.recv_timeout(Duration::from_millis(200)).is_err());
+            drop(opening);
+            assert_eq!(next(), "closed");
+        });
+    }
+}
