@@ -32,6 +32,8 @@ pub(super) struct Space {
 pub(super) struct Vectors {
     index: Arc<Index>,
     owners: Arc<RwLock<Owners>>,
+    /// For exact answers, where codes are too short to tell which is the nearest: the store, and the space in it.
+    kept: Option<(Arc<Store>, u32)>,
 }
 
 impl Space {
@@ -68,7 +70,8 @@ impl Space {
             },
             None => without_graph(store, &record, &params, &mut owners),
         };
-        let vectors = Vectors { index: Arc::new(index?), owners: Arc::new(RwLock::new(owners)) };
+        let kept = (!record.codes.is_default()).then(|| (store.clone(), record.id));
+        let vectors = Vectors { index: Arc::new(index?), owners: Arc::new(RwLock::new(owners)), kept };
         let (tally, rebuilding) = Default::default();
         Ok(Space { record, vectors, store: store.clone(), tally, rebuilding })
     }
@@ -173,36 +176,7 @@ impl Space {
 
     /// The nearest items, best first, each once, with the cosine of its best vector.
     pub fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<(ItemId, f32)>> {
-        match options.exact && !self.record.codes.is_default() {
-            true => self.search_kept(query, k, options),
-            false => self.vectors.search(query, k, options),
-        }
-    }
-
-    /// The same where codes are too short to tell which is the nearest: what comes near by them is compared as the store keeps it.
-    fn search_kept(
-        &self,
-        query: &[f32],
-        k: usize,
-        options: &SearchOptions<'_>,
-    ) -> Result<Vec<(ItemId, f32)>> {
-        let near = SearchOptions { threshold: None, ..*options };
-        let found = self.vectors.search(query, 4 * k + 100, &near)?;
-        let norm = dot(query, query).sqrt();
-        let mut scored = Vec::with_capacity(found.len());
-        for (item, _) in found {
-            let mut best: Option<f32> = None;
-            for slot in self.slots_of(item) {
-                let Some(kept) = self.store.vector(self.record.id, slot)? else { continue };
-                let cosine = dot(query, &kept.vector) / (norm * dot(&kept.vector, &kept.vector).sqrt());
-                best = Some(best.map_or(cosine, |best| best.max(cosine)));
-            }
-            scored.extend(best.map(|score| (item, score)));
-        }
-        scored.retain(|(_, score)| options.threshold.is_none_or(|least| *score >= least));
-        scored.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        scored.truncate(k);
-        Ok(scored)
+        self.vectors.search(query, k, options)
     }
 
     /// What a scan shall say to a search that found `found`; None where scans are all that there is.
@@ -275,6 +249,46 @@ impl Space {
 impl Vectors {
     /// The nearest items, best first, each once, with the cosine of its best vector.
     pub fn search(&self, query: &[f32], k: usize, options: &SearchOptions<'_>) -> Result<Vec<(ItemId, f32)>> {
+        match self.kept.as_ref().filter(|_| options.exact) {
+            Some((store, space)) => self.search_kept(store, *space, query, k, options),
+            None => self.search_coded(query, k, options),
+        }
+    }
+
+    /// The same where what comes near by its code is compared as the store keeps it.
+    fn search_kept(
+        &self,
+        store: &Store,
+        space: u32,
+        query: &[f32],
+        k: usize,
+        options: &SearchOptions<'_>,
+    ) -> Result<Vec<(ItemId, f32)>> {
+        let near = SearchOptions { threshold: None, ..*options };
+        let norm = dot(query, query).sqrt();
+        let mut scored = Vec::new();
+        for (item, _) in self.search_coded(query, 4 * k + 100, &near)? {
+            let mut slots = self.read().slots_of(item);
+            slots.retain(|slot| options.allowed.is_none_or(|allowed| allowed.contains(*slot)));
+            let mut best = f32::NEG_INFINITY;
+            for kept in slots.into_iter().filter_map(|slot| store.vector(space, slot).transpose()) {
+                let kept = kept?.vector;
+                best = best.max(dot(query, &kept) / (norm * dot(&kept, &kept).sqrt()));
+            }
+            scored.push((item, best));
+        }
+        scored.retain(|(_, score)| *score >= options.threshold.unwrap_or(f32::MIN));
+        scored.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        scored.truncate(k);
+        Ok(scored)
+    }
+
+    fn search_coded(
+        &self,
+        query: &[f32],
+        k: usize,
+        options: &SearchOptions<'_>,
+    ) -> Result<Vec<(ItemId, f32)>> {
         // An item with several captions takes several places, so that a few more are asked for until enough items are found.
         let mut ask = k;
         loop {
