@@ -59,7 +59,7 @@ pub(super) struct IndexVerb {
     #[arg(long, value_name = "M", env = "EYESHOT_MODEL")]
     model: Option<String>,
     /// How a new collection keeps vectors in memory: int8, or int4, which takes three quarters of that and finds 98 of 100 that are nearest
-    #[arg(long, value_name = "CODES", env = "EYESHOT_CODES", conflicts_with = "shadow")]
+    #[arg(long, value_name = "CODES", env = "EYESHOT_CODES")]
     codes: Option<Codes>,
     /// Where captions come from; several with commas
     #[arg(long, value_enum, env = "EYESHOT_CAPTIONS", value_delimiter = ',', default_value = "sidecar")]
@@ -214,7 +214,11 @@ impl IndexVerb {
             false => (engine, None),
         };
         let collection = match self.shadow {
-            true => engine.collection(name)?,
+            true => {
+                let collection = engine.collection(name)?;
+                self.codes.map_or(Ok(()), |codes| collection.check_codes(codes))?;
+                collection
+            }
             false => engine
                 .collection_or_new(name, NewCollection { model: self.model.as_deref(), codes: self.codes })?,
         };

@@ -268,7 +268,10 @@ impl Collection {
     }
 
     /// That it keeps vectors so.
-    pub(super) fn check_codes(&self, codes: Codes) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where it does not.
+    pub fn check_codes(&self, codes: Codes) -> Result<()> {
         let own = self.images.record.codes;
         if codes == own {
             return Ok(());

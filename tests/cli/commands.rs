@@ -78,6 +78,11 @@ fn a_collection_keeps_the_codes_that_it_was_made_with() {
     let other = run(home.path(), ["index", "pictures", "--collection", "small", "--codes", "int8"]).expect(2);
     assert!(other.err.contains("int4"), "{}", other.err);
     run(home.path(), ["index", "pictures", "--codes", "int5"]).expect(2);
+    let shadow = ["index", "--shadow", "--model", "demo", "--collection", "small", "--codes"];
+    run(home.path(), shadow.iter().copied().chain(["int8"])).expect(2);
+    run(home.path(), shadow.iter().copied().chain(["int4"])).expect(0);
+    let shown = run(home.path(), ["collection", "show", "small", "--json"]).expect(0).json().pop().unwrap();
+    assert_eq!(shown["shadow"][0]["codes"], "int4", "{shown}");
 }
 
 #[test]
