@@ -20,9 +20,13 @@ fn score(rows: &[&[u8]], query: &[i8], out: &mut [i32]) {
     // SAFETY: `kernels` hands this out only where the features were detected; lengths are checked above.
     unsafe {
         match query.len() {
-            // Fixed lengths let the query stay in registers.
-            512 => score_fixed::<8>(rows, query, out),
+            // Fixed lengths let the query stay in registers: those of CLIPs, and of the demo model.
+            192 => score_fixed::<3>(rows, query, out),
             256 => score_fixed::<4>(rows, query, out),
+            512 => score_fixed::<8>(rows, query, out),
+            640 => score_fixed::<10>(rows, query, out),
+            768 => score_fixed::<12>(rows, query, out),
+            1024 => score_fixed::<16>(rows, query, out),
             _ => score_rows(rows, query, out),
         }
     }

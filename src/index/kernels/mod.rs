@@ -139,9 +139,8 @@ mod tests {
             state ^= state << 17;
             (state >> 24) as u8
         };
-        for (len, extreme) in
-            [(64, false), (128, true), (192, false), (512, false), (768, true), (8192, true)]
-        {
+        let lens = [64, 128, 192, 256, 320, 512, 640, 768, 1024, 8192];
+        for (len, extreme) in lens.into_iter().flat_map(|len| [(len, false), (len, true)]) {
             // The largest components that can occur, as well as random ones.
             let peak = ((1 << 24) / len).min(16_384) as i16 - 1;
             let rough: Vec<Vec<u8>> = (0..23)
