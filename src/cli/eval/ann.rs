@@ -37,7 +37,7 @@ pub(super) struct Ann {
     #[arg(long, value_name = "A.npy", requires = "base")]
     allow: Option<PathBuf>,
     /// How vectors are kept in memory (with --base): int8, int4
-    #[arg(long, value_name = "CODES", env = "EYESHOT_CODES", default_value_t, requires = "base")]
+    #[arg(long, value_name = "CODES", env = "EYESHOT_CODES", default_value_t)]
     codes: Codes,
     /// How many neighbours
     #[arg(short, value_name = "K", long, env = "EYESHOT_K", default_value_t = 10)]
