@@ -128,9 +128,15 @@ impl Clip {
     /// model prepared.
     pub fn embed_pixels(&self, batch: &[Pixels]) -> Result<Vec<Vec<f32>>> {
         let mut embeddings = Vec::with_capacity(batch.len());
-        for pixels in batch.chunks(BATCH) {
+        let mut passes = batch.chunks(BATCH).map(|pixels| -> Result<Tensor> {
             let states = self.network.vision.forward(&self.pixel_tensor(pixels)?)?;
-            embeddings.extend(unit_rows(&self.network.visual_projection.forward(&states)?)?);
+            Ok(self.network.visual_projection.forward(&states)?)
+        });
+        // A GPU is given the next before it is asked what it made of these, and need not wait for anyone.
+        let mut next = passes.next();
+        while let Some(states) = next {
+            next = passes.next();
+            embeddings.extend(unit_rows(&states?)?);
         }
         Ok(embeddings)
     }
