@@ -99,7 +99,7 @@ impl Keywords {
         }
         self.catch_up()?;
         let (searcher, query) = (self.reader.searcher(), BooleanQuery::new(parts));
-        let top = TopDocs::with_limit(k);
+        let top = TopDocs::with_limit(k).order_by_score();
         let found = match allowed {
             Some(allowed) => {
                 let allowed = Arc::new(allowed);
