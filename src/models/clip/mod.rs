@@ -133,10 +133,10 @@ impl Clip {
             Ok(self.network.visual_projection.forward(&states)?)
         });
         // A GPU is given the next before it is asked what it made of these, and need not wait for anyone.
-        let mut next = passes.next();
+        let mut next = passes.next().transpose()?;
         while let Some(states) = next {
-            next = passes.next();
-            embeddings.extend(unit_rows(&states?)?);
+            next = passes.next().transpose()?;
+            embeddings.extend(unit_rows(&states)?);
         }
         Ok(embeddings)
     }
