@@ -169,6 +169,9 @@ fn more_than_one_inner_batch() {
     let texts: Vec<&str> = case.texts().into_iter().cycle().take(150).collect();
     let expected: Vec<_> = case.unit("text_embeds").into_iter().cycle().take(150).collect();
     check("150 texts", &case.clip.embed_texts(&texts).unwrap(), &expected, UNIT);
+    let pixels: Vec<Pixels> = case.pixels().into_iter().take(7).cycle().take(150).collect();
+    let expected: Vec<_> = case.unit("image_embeds").into_iter().take(7).cycle().take(150).collect();
+    check("150 pictures", &case.clip.embed_pixels(&pixels).unwrap(), &expected, UNIT);
     assert!(case.clip.embed_texts(&[]).unwrap().is_empty());
     assert!(case.clip.embed_pixels(&[]).unwrap().is_empty());
 }
